@@ -1,0 +1,1 @@
+"""One file per published layout; each yields rows of the one schema."""

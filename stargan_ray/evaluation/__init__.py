@@ -1,0 +1,1 @@
+"""Judging translations: one metric a file, and the report."""

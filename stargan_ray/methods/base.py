@@ -1,0 +1,123 @@
+"""The contract between a method and the loop.
+
+A method is a frozen dataclass of its own hyperparameters. It says which networks it has, which phases make up
+one iteration and how each network is optimised; it holds no optimiser step, ``.backward()``, ``.item()``,
+device, rank or file. The loop freezes what a phase does not update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+# What a plan delivers for one step, on the device, this rank's share. Images are float in [-1, 1], (b, 3, H, W).
+# Domain plan: source, source_label (b,), target_label (b,), reference, reference2 (images of the target domain).
+# Identity plan: source, source_label (b,), person (b,) int64, K consecutive images per person.
+Batch = Mapping[str, Tensor]
+Networks = Mapping[str, Any]  # name -> module (or its DDP wrapper while a phase updates it): callables
+
+
+class Term(NamedTuple):
+    """One loss term: its raw value (a scalar tensor) and the weight it has at this step."""
+
+    value: Tensor
+    weight: float = 1.0
+
+
+Terms = dict[str, Term]
+
+
+@dataclass
+class Step:
+    """What a loss may know besides the batch.
+
+    Attributes:
+        index: the global step, from 0; schedules are functions of it.
+        normal: ``normal(name, width)`` -> (b, width) standard normal numbers, a pure function of
+            (seed, step, name, position in the global batch), so that they do not depend on the number of workers.
+        scratch: lives for one step; phases of the step share work through it.
+    """
+
+    index: int
+    normal: Callable[[str, int], Tensor]
+    scratch: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A loss and the networks that its gradient updates.
+
+    Attributes:
+        name: prefix of the metrics (``<name>/<term>``).
+        updates: networks stepped after this phase.
+        loss: (networks, batch, step) -> named terms.
+        every: the phase runs on steps divisible by it.
+        keeps: networks that are not updated here, but whose graph is built here for a later phase of the step.
+    """
+
+    name: str
+    updates: tuple[str, ...]
+    loss: Callable[[Networks, Batch, Step], Terms]
+    every: int = 1
+    keeps: tuple[str, ...] = ()
+
+
+class Method(Protocol):
+    """A set of networks and the phases of one iteration."""
+
+    @property
+    def plan(self) -> str:
+        """Which plan feeds it: ``domains`` or ``identities``."""
+        ...
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """Networks of which an exponential moving average is kept."""
+        ...
+
+    @property
+    def helpers(self) -> tuple[str, ...]:
+        """Frozen networks loaded from elsewhere: eval mode, never wrapped, optimised or checkpointed."""
+        ...
+
+    def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
+        """Fresh trainable networks for images of ``size`` pixels and ``domains`` expressions."""
+        ...
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of one iteration, in order."""
+        ...
+
+    def optimizer(self, name: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser of one network."""
+        ...
+
+    def rate(self, name: str, step: int) -> float:
+        """Learning rate of one network at a step."""
+        ...
+
+
+class Target(NamedTuple):
+    """Where a translation goes: a label with a latent code, or a reference image of that label's domain.
+
+    Shapes: label (b,) int64; latent (b, L) or None; reference (b, 3, H, W) in [-1, 1] or None; exactly one of
+    the last two is given. Intensity in [0, 1]: 0 keeps the source's own expression, 1 is the full target.
+    """
+
+    label: Tensor
+    latent: Tensor | None = None
+    reference: Tensor | None = None
+    intensity: float = 1.0
+
+
+@runtime_checkable
+class Translator(Method, Protocol):
+    """A method that changes the expression of a face."""
+
+    def translate(self, networks: Networks, image: Tensor, source_label: Tensor, target: Target) -> Tensor:
+        """Translate images (b, 3, H, W) in [-1, 1] to the target; the same shape and range come back."""
+        ...

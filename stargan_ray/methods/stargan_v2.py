@@ -1,0 +1,237 @@
+"""StarGAN v2 (Choi et al., CVPR 2020): one generator, styles from a latent code or a reference image.
+
+One iteration is four updates in the published order: D with latent styles, D with reference styles,
+G + F + E with latent styles, G alone with reference styles (the authors found that training E there degrades
+results strongly). The mathematics is the published one at less cost: work whose gradient is thrown away is done
+without a graph, and the latent fake of D's update is reused, graph and all, in G's (G and F have not moved).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from stargan_ray import losses
+from stargan_ray.errors import InputError
+from stargan_ray.methods.base import Batch, Networks, Phase, Step, Target, Term, Terms
+from stargan_ray.models.stargan_v2 import Compose, Discriminator, Generator, MappingNetwork, StyleEncoder
+from stargan_ray.schedules import LinearDecay
+
+
+@dataclass(frozen=True)
+class StarGANv2:
+    """Hyperparameters; the defaults are the published ones.
+
+    Attributes:
+        first: channels at full resolution; 0 = the published 2^14 / size.
+        first_critic: the same for E and D; 0 = as ``first``.
+        largest: channels at most.
+        bottleneck: resolution of G's deepest features in pixels.
+        depth: residual blocks of each kind at the bottleneck.
+        style_dim, latent_dim, mapping_hidden: widths of the style code, the latent code and F.
+        compose: ``image`` (published) or ``mask`` (an edit of the source, see ``Generator``).
+        lambda_sty, lambda_cyc, lambda_r1: constant weights.
+        lambda_ds: weight of the diversity term over time.
+        rate_g, rate_d, rate_e, rate_f: learning rates of Adam for G, D, E and F.
+        beta1, beta2, weight_decay: Adam.
+    """
+
+    name: ClassVar[str] = "stargan-v2"
+    plan: ClassVar[str] = "domains"
+    averaged: ClassVar[tuple[str, ...]] = ("generator", "mapping", "style_encoder")
+    helpers: ClassVar[tuple[str, ...]] = ()
+
+    first: int = 0
+    first_critic: int = 0
+    largest: int = 512
+    bottleneck: int = 16
+    depth: int = 2
+    style_dim: int = 64
+    latent_dim: int = 16
+    mapping_hidden: int = 512
+    compose: Compose = "image"
+    lambda_sty: float = 1.0
+    lambda_cyc: float = 1.0
+    lambda_r1: float = 1.0
+    lambda_ds: LinearDecay = LinearDecay(1.0, 100_000)
+    rate_g: float = 1e-4
+    rate_d: float = 1e-4
+    rate_e: float = 1e-4
+    rate_f: float = 1e-6
+    beta1: float = 0.0
+    beta2: float = 0.99
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Refuse weights and rates that no run can mean."""
+        for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "rate_g", "rate_d", "rate_e", "rate_f"):
+            if getattr(self, field) < 0:
+                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 0")
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the identity embedding that G and D take; 0 = none."""
+        return 0
+
+    def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
+        """G, F, E, D for images of ``size`` pixels (a power of two, at least twice the bottleneck)."""
+        if size & (size - 1) or size < 2 * self.bottleneck or self.bottleneck < 4:
+            raise InputError(
+                f"data.size = {size}: allowed are powers of two >= {2 * self.bottleneck} "
+                f"(twice method.bottleneck = {self.bottleneck}, itself >= 4)"
+            )
+        first = self.first or 2**14 // size
+        critic = {"first": self.first_critic or first, "largest": self.largest}
+        return {
+            "generator": Generator(
+                size,
+                first=first,
+                largest=self.largest,
+                bottleneck=self.bottleneck,
+                depth=self.depth,
+                style_dim=self.style_dim,
+                embedding_dim=self.embedding_dim,
+                compose=self.compose,
+            ),
+            "mapping": MappingNetwork(
+                domains, latent_dim=self.latent_dim, style_dim=self.style_dim, hidden=self.mapping_hidden
+            ),
+            "style_encoder": StyleEncoder(size, domains, style_dim=self.style_dim, **critic),
+            "discriminator": Discriminator(size, domains, embedding_dim=self.embedding_dim, **critic),
+        }
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The four updates of one iteration in the published order."""
+        return (
+            Phase("d_latent", ("discriminator",), self.d_latent, keeps=("generator", "mapping")),
+            Phase("d_reference", ("discriminator",), self.d_reference),
+            Phase("g_latent", ("generator", "mapping", "style_encoder"), self.g_latent),
+            Phase("g_reference", ("generator",), self.g_reference),
+        )
+
+    def optimizer(self, name: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam, as published for all four networks."""
+        return torch.optim.Adam(
+            parameters,
+            lr=self.rate(name, 0),
+            betas=(self.beta1, self.beta2),
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+    def rate(self, name: str, step: int) -> float:  # noqa: ARG002 - the published rates are constant
+        """Learning rate of a network."""
+        rates = {
+            "generator": self.rate_g,
+            "discriminator": self.rate_d,
+            "style_encoder": self.rate_e,
+            "mapping": self.rate_f,
+        }
+        return rates[name]
+
+    # -- the four losses ------------------------------------------------------------------------------------
+
+    def d_latent(self, networks: Networks, batch: Batch, step: Step) -> Terms:
+        """D on real images and latent-guided fakes (eq. 1) with R1; leaves the fake for ``g_latent``."""
+        fake, _ = self._latent_fake(networks, batch, step)
+        return self._discriminate(networks, batch, step, fake.detach())
+
+    def d_reference(self, networks: Networks, batch: Batch, step: Step) -> Terms:
+        """D on real images and reference-guided fakes (eq. 1) with R1."""
+        with torch.no_grad():
+            style = networks["style_encoder"](batch["reference"], batch["target_label"])
+            fake = networks["generator"](batch["source"], style, self.embedding(networks, batch, step))
+        return self._discriminate(networks, batch, step, fake)
+
+    def g_latent(self, networks: Networks, batch: Batch, step: Step) -> Terms:
+        """G, F and E with latent styles: eq. 1 to 4."""
+        source, label, target = batch["source"], batch["source_label"], batch["target_label"]
+        fake, style = self._latent_fake(networks, batch, step)
+        # One call for both uses of E: its cost is in the launches at small sizes.
+        styles = networks["style_encoder"](torch.cat([fake, source]), torch.cat([target, label]))
+        recovered, own = styles.chunk(2)
+        with torch.no_grad():
+            other = networks["mapping"](step.normal("latent2", self.latent_dim).type_as(source), target)
+        terms = self._generate(networks, batch, step, fake, own, other)
+        return {**terms, "sty": Term(losses.l1(recovered, style), self.lambda_sty)}
+
+    def g_reference(self, networks: Networks, batch: Batch, step: Step) -> Terms:
+        """G alone with reference styles: eq. 1 to 4; E only measures."""
+        source, label, target = batch["source"], batch["source_label"], batch["target_label"]
+        with torch.no_grad():
+            images = torch.cat([batch["reference"], batch["reference2"], source])
+            styles = networks["style_encoder"](images, torch.cat([target, target, label]))
+            style, other, own = styles.chunk(3)
+        fake = networks["generator"](source, style, self.embedding(networks, batch, step))
+        recovered = networks["style_encoder"](fake, target)
+        terms = self._generate(networks, batch, step, fake, own, other)
+        return {**terms, "sty": Term(losses.l1(recovered, style), self.lambda_sty)}
+
+    def embedding(self, networks: Networks, batch: Batch, step: Step) -> Tensor | None:  # noqa: ARG002
+        """The source's identity embedding (b, I) where the method has one."""
+        return None
+
+    def extra_terms(self, networks: Networks, batch: Batch, step: Step, fake: Tensor) -> Terms:  # noqa: ARG002
+        """What a method built on this one adds to G's losses."""
+        return {}
+
+    def _latent_fake(self, networks: Networks, batch: Batch, step: Step) -> tuple[Tensor, Tensor]:
+        """G(x, F(z)) and F(z) with their graph, computed once a step."""
+        if "latent_fake" not in step.scratch:
+            latent = step.normal("latent", self.latent_dim).type_as(batch["source"])
+            style = networks["mapping"](latent, batch["target_label"])
+            embedding = self.embedding(networks, batch, step)
+            step.scratch["latent_fake"] = networks["generator"](batch["source"], style, embedding)
+            step.scratch["latent_style"] = style
+        return step.scratch["latent_fake"], step.scratch["latent_style"]
+
+    def _discriminate(self, networks: Networks, batch: Batch, step: Step, fake: Tensor) -> Terms:
+        embedding = self.embedding(networks, batch, step)
+        real = batch["source"].detach().requires_grad_()
+        # R1's second derivatives lose their meaning in bf16: D sees real images in full precision.
+        with torch.autocast(real.device.type, enabled=False):
+            on_real = networks["discriminator"](real, batch["source_label"], embedding)
+            penalty = losses.r1_penalty(on_real, real)
+        on_fake = networks["discriminator"](fake, batch["target_label"], embedding)
+        return {
+            "real": Term(losses.adversarial(on_real, real=True)),
+            "fake": Term(losses.adversarial(on_fake, real=False)),
+            "r1": Term(penalty, self.lambda_r1),
+        }
+
+    def _generate(
+        self, networks: Networks, batch: Batch, step: Step, fake: Tensor, own: Tensor, other: Tensor
+    ) -> Terms:
+        """Adversarial, diversity and cycle terms of a fake; own = E_y(x), other = a second target style."""
+        embedding = self.embedding(networks, batch, step)
+        generator = networks["generator"]
+        terms = {}
+        logits = networks["discriminator"](fake, batch["target_label"], embedding)
+        terms["adv"] = Term(losses.adversarial(logits, real=True))
+        if diversity := self.lambda_ds(step.index):
+            with torch.no_grad():
+                second = generator(batch["source"], other, embedding)
+            terms["ds"] = Term(losses.l1(fake, second), -diversity)
+        if self.lambda_cyc:
+            cycle = generator(fake, own, embedding)
+            terms["cyc"] = Term(losses.l1(cycle, batch["source"]), self.lambda_cyc)
+        return {**terms, **self.extra_terms(networks, batch, step, fake)}
+
+    # -- use --------------------------------------------------------------------------------------------------
+
+    def translate(self, networks: Networks, image: Tensor, source_label: Tensor, target: Target) -> Tensor:
+        """Translate images (b, 3, H, W); an intensity below 1 moves the style from the source's own."""
+        if target.reference is not None:
+            style = networks["style_encoder"](target.reference, target.label)
+        else:
+            style = networks["mapping"](target.latent, target.label)
+        if target.intensity != 1.0:
+            style = torch.lerp(networks["style_encoder"](image, source_label), style, target.intensity)
+        return networks["generator"](image, style, self.source_embedding(networks, image))
+
+    def source_embedding(self, networks: Networks, image: Tensor) -> Tensor | None:  # noqa: ARG002
+        """The identity embedding of images (b, I) where the method has one."""
+        return None

@@ -1,0 +1,72 @@
+"""StarGAN v2 with an identity loss: the paper's method.
+
+Three changes to StarGAN v2 (section III.C of the paper): the identity embedding of the source enters G, the
+identity loss λ_id · ‖f(x) − f(G(x, s))‖² acts on G, F and E, and the identity acts on D. The paper feeds L_id
+"to both the discriminator and generator"; L_id does not depend on D's parameters, so added to D's loss it would
+do nothing. Here D gets the identity as an input instead (``conditional_critic``): the embedding of the person
+that the image must show, its own for a real image, the source's for a fake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from stargan_ray import losses
+from stargan_ray.methods.base import Batch, Networks, Step, Term, Terms
+from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.models.stargan_v2 import Discriminator
+from stargan_ray.schedules import UniformSteps
+
+
+@dataclass(frozen=True)
+class StarGANv2Identity(StarGANv2):
+    """Hyperparameters; those of StarGAN v2 and the identity's.
+
+    Attributes:
+        lambda_id: weight of the identity loss over time (0.1 until 25k, then to 4 in uniform steps).
+        identity_dim: I, width of the embedder's output.
+        conditional_critic: whether D sees the embedding.
+    """
+
+    name: ClassVar[str] = "stargan-v2-id"
+    helpers: ClassVar[tuple[str, ...]] = ("identity",)
+
+    lambda_id: UniformSteps = UniformSteps()
+    identity_dim: int = 256
+    conditional_critic: bool = True
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the identity embedding that G takes."""
+        return self.identity_dim
+
+    def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
+        """As StarGAN v2; without ``conditional_critic`` D has no identity input."""
+        networks = super().networks(size, domains)
+        critic = networks["discriminator"]
+        if not self.conditional_critic and isinstance(critic, Discriminator):
+            critic.identity = None
+        return networks
+
+    def embedding(self, networks: Networks, batch: Batch, step: Step) -> Tensor:
+        """f(x) (b, I) of the sources, computed once a step; no gradient reaches f or x."""
+        if "embedding" not in step.scratch:
+            step.scratch["embedding"] = self.source_embedding(networks, batch["source"])
+        return step.scratch["embedding"]
+
+    def extra_terms(self, networks: Networks, batch: Batch, step: Step, fake: Tensor) -> Terms:
+        """λ_id · L_id; the gradient passes through the frozen f to the fake."""
+        weight = self.lambda_id(step.index)
+        if not weight:
+            return {}
+        distance = losses.identity_distance(self.embedding(networks, batch, step), networks["identity"](fake))
+        return {"id": Term(distance, weight)}
+
+    def source_embedding(self, networks: Networks, image: Tensor) -> Tensor:
+        """f(x) (b, I), unit length."""
+        with torch.no_grad():
+            return networks["identity"](image)

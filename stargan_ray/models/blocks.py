@@ -1,0 +1,107 @@
+"""Building blocks that several translators share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def he_init(module: nn.Module) -> None:
+    """He-normal weights (fan in) and zero biases for every convolution and linear layer below ``module``."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class DomainLinear(nn.Module):
+    """One linear layer per domain; a row of the batch passes only the one of its own label.
+
+    Shapes: x (b, n_in), label (b,) int64 in [0, domains) -> (b, n_out).
+    """
+
+    def __init__(self, domains: int, n_in: int, n_out: int) -> None:
+        super().__init__()
+        # He-normal as he_init gives it, with the fan of one domain's layer
+        self.weight = nn.Parameter(torch.randn(domains, n_out, n_in) * math.sqrt(2 / n_in))
+        self.bias = nn.Parameter(torch.zeros(domains, n_out))
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Apply each row's own layer."""
+        weight, bias = self.weight[label], self.bias[label]
+        return torch.baddbmm(bias.unsqueeze(2), weight, x.unsqueeze(2)).squeeze(2)
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block: norm, act, conv, pool, norm, act, conv; the sum divided by √2.
+
+    The shortcut is a 1×1 convolution without bias where channels change, then the pool.
+    Shapes: (b, n_in, H, W) -> (b, n_out, H/2, W/2) with ``downsample``, else (b, n_out, H, W).
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, normalize: bool = False, downsample: bool = False) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.conv1 = nn.Conv2d(n_in, n_in, 3, padding=1)
+        self.conv2 = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.norm1 = nn.InstanceNorm2d(n_in, affine=True) if normalize else nn.Identity()
+        self.norm2 = nn.InstanceNorm2d(n_in, affine=True) if normalize else nn.Identity()
+        self.shortcut = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
+
+    def _pool(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 2) if self.downsample else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Residual and shortcut, each of unit variance, added and scaled back to unit variance."""
+        # The 1×1 shortcut and the average pool commute exactly; pooling first costs a quarter.
+        skip = self.shortcut(self._pool(x))
+        x = self._pool(self.conv1(F.leaky_relu(self.norm1(x), 0.2)))
+        x = self.conv2(F.leaky_relu(self.norm2(x), 0.2))
+        return (x + skip) * math.sqrt(0.5)
+
+
+class AdaIN(nn.Module):
+    """(1 + γ) · IN(x) + β with γ, β from a linear layer of the style code.
+
+    Shapes: x (b, C, H, W), style (b, S) -> (b, C, H, W).
+    """
+
+    def __init__(self, style_dim: int, channels: int) -> None:
+        super().__init__()
+        self.affine = nn.Linear(style_dim, 2 * channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Normalise and modulate."""
+        gamma, beta = self.affine(style).unsqueeze(2).unsqueeze(3).chunk(2, 1)
+        return torch.addcmul(beta, 1 + gamma, F.instance_norm(x))
+
+
+class AdaINBlock(nn.Module):
+    """AdaIN, act, up-sample, conv, AdaIN, act, conv; the shortcut up-samples, then 1×1; the sum over √2.
+
+    Shapes: (b, n_in, H, W), style (b, S) -> (b, n_out, 2H, 2W) with ``upsample``, else (b, n_out, H, W).
+    """
+
+    def __init__(self, n_in: int, n_out: int, style_dim: int, *, upsample: bool = False) -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.norm1 = AdaIN(style_dim, n_in)
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.norm2 = AdaIN(style_dim, n_out)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1)
+        self.shortcut = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
+
+    def _upsample(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2, mode="nearest") if self.upsample else x
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Residual and shortcut added and scaled back to unit variance."""
+        # A 1×1 convolution and nearest up-sampling commute exactly; convolving first costs a quarter.
+        skip = self._upsample(self.shortcut(x))
+        x = self.conv1(self._upsample(F.leaky_relu(self.norm1(x, style), 0.2)))
+        x = self.conv2(F.leaky_relu(self.norm2(x, style), 0.2))
+        return (x + skip) * math.sqrt(0.5)

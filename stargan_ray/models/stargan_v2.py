@@ -1,0 +1,179 @@
+"""The four networks of StarGAN v2 (Choi et al., CVPR 2020, appendix A), w_hpf = 0, with the identity inputs.
+
+Legend of shapes: b batch, H = W image size in pixels, K domains, S style code, L latent code, I identity
+embedding. Images are in [-1, 1]; labels are (b,) int64 in [0, K).
+
+Two things are ours, both off by default, and with both off the parameter counts are the published ones:
+the identity embedding as an input of G (added to the stem's features, the paper's Fig. 2) and of D (a
+projection term), and ``compose="mask"``, an output that edits the source instead of repainting it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stargan_ray.models.blocks import AdaINBlock, DomainLinear, ResidualBlock, he_init
+
+Compose = Literal["image", "mask"]
+
+
+def stage_widths(size: int, smallest: int, first: int, largest: int) -> list[int]:
+    """Channels of each resolution from ``size`` down to ``smallest``: doubled at each halving up to ``largest``.
+
+    >>> stage_widths(256, 16, 64, 512)
+    [64, 128, 256, 512, 512]
+    """
+    stages = int(math.log2(size // smallest)) + 1
+    return [min(largest, first << stage) for stage in range(stages)]
+
+
+class Generator(nn.Module):
+    """G(x, s): image (b, 3, H, W), style (b, S) -> image (b, 3, H, W); no tanh at the end.
+
+    Args:
+        size: H, a power of two.
+        first: channels at full resolution; published 2^14 / H.
+        largest: channels at most; published 512.
+        bottleneck: resolution of the deepest features; published 16.
+        depth: residual blocks with IN, and as many with AdaIN, at that resolution; published 2.
+        style_dim: S.
+        embedding_dim: I, 0 for none: the embedding enters by a projection added to the stem's features.
+        compose: ``image`` = the published output; ``mask`` = m · colour + (1 − m) · x with m in (0, 1)
+            predicted per pixel, so that what carries no expression is copied instead of repainted.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        first: int,
+        largest: int = 512,
+        bottleneck: int = 16,
+        depth: int = 2,
+        style_dim: int = 64,
+        embedding_dim: int = 0,
+        compose: Compose = "image",
+    ) -> None:
+        super().__init__()
+        widths = stage_widths(size, bottleneck, first, largest)
+        deep = widths[-1]
+        self.compose = compose
+        self.stem = nn.Conv2d(3, first, 3, padding=1)
+        down = zip(widths[:-1], widths[1:], strict=True)
+        self.encode = nn.ModuleList(
+            [ResidualBlock(a, b, normalize=True, downsample=True) for a, b in down]
+            + [ResidualBlock(deep, deep, normalize=True) for _ in range(depth)]
+        )
+        up = zip(widths[:0:-1], widths[-2::-1], strict=True)
+        self.decode = nn.ModuleList(
+            [AdaINBlock(deep, deep, style_dim) for _ in range(depth)]
+            + [AdaINBlock(a, b, style_dim, upsample=True) for a, b in up]
+        )
+        self.norm = nn.InstanceNorm2d(first, affine=True)
+        self.paint = nn.Conv2d(first, 4 if compose == "mask" else 3, 1)
+        he_init(self)
+        self.identity = nn.Linear(embedding_dim, first, bias=False) if embedding_dim else None
+        if self.identity is not None:
+            nn.init.zeros_(self.identity.weight)  # training starts as StarGAN v2; the gradient is not zero
+
+    def forward(self, image: Tensor, style: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """Translate; ``embedding`` (b, I) is the source's and needed exactly when the network has an input for it."""
+        x = self.stem(image)
+        if self.identity is not None:
+            x = x + self.identity(embedding)[:, :, None, None]
+        for block in self.encode:
+            x = block(x)
+        for block in self.decode:
+            x = block(x, style)
+        x = self.paint(F.leaky_relu(self.norm(x), 0.2))
+        if self.compose == "image":
+            return x
+        return torch.lerp(image, x[:, :3], x[:, 3:].sigmoid())
+
+
+class MappingNetwork(nn.Module):
+    """F_y(z): latent (b, L), label (b,) -> style (b, S); a shared trunk and one branch a domain."""
+
+    def __init__(self, domains: int, *, latent_dim: int = 16, style_dim: int = 64, hidden: int = 512) -> None:
+        super().__init__()
+        widths = [latent_dim] + 4 * [hidden]
+        self.shared = nn.ModuleList([nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)])
+        he_init(self)
+        self.branch = nn.ModuleList([DomainLinear(domains, hidden, hidden) for _ in range(3)])
+        self.out = DomainLinear(domains, hidden, style_dim)
+
+    def forward(self, latent: Tensor, label: Tensor) -> Tensor:
+        """The style of a latent code in a domain."""
+        x = latent
+        for layer in self.shared:
+            x = F.relu(layer(x))
+        for layer in self.branch:
+            x = F.relu(layer(x, label))
+        return self.out(x, label)
+
+
+class _Critic(nn.Module):
+    """What E and D share: a stem, residual blocks without norm down to 4×4, a 4×4 valid convolution."""
+
+    def __init__(self, size: int, first: int, largest: int) -> None:
+        super().__init__()
+        widths = stage_widths(size, 4, first, largest)
+        self.stem = nn.Conv2d(3, first, 3, padding=1)
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.blocks = nn.ModuleList([ResidualBlock(a, b, downsample=True) for a, b in pairs])
+        self.last = nn.Conv2d(widths[-1], widths[-1], 4)
+        self.width = widths[-1]
+
+    def features(self, image: Tensor) -> Tensor:
+        """(b, 3, H, W) -> (b, width)."""
+        x = self.stem(image)
+        for block in self.blocks:
+            x = block(x)
+        return F.leaky_relu(self.last(F.leaky_relu(x, 0.2)), 0.2).flatten(1)
+
+
+class StyleEncoder(_Critic):
+    """E_y(x): image (b, 3, H, W), label (b,) -> style (b, S); one linear head a domain."""
+
+    def __init__(
+        self, size: int, domains: int, *, first: int, largest: int = 512, style_dim: int = 64
+    ) -> None:
+        super().__init__(size, first, largest)
+        he_init(self)
+        self.head = DomainLinear(domains, self.width, style_dim)
+
+    def forward(self, image: Tensor, label: Tensor) -> Tensor:
+        """The style that the image shows in the domain."""
+        return self.head(self.features(image), label)
+
+
+class Discriminator(_Critic):
+    """D_y(x): image (b, 3, H, W), label (b,) -> real/fake logit (b,) of the domain.
+
+    With ``embedding_dim`` > 0 the logit gains ⟨W e, features(x)⟩ / √width, a projection term on the identity
+    embedding e (b, I) of the person that the image should show. L_id itself does not depend on D's parameters,
+    so this input is how the identity reaches D at all: it can reject a face whose person changed.
+    """
+
+    def __init__(
+        self, size: int, domains: int, *, first: int, largest: int = 512, embedding_dim: int = 0
+    ) -> None:
+        super().__init__(size, first, largest)
+        he_init(self)
+        self.head = DomainLinear(domains, self.width, 1)
+        self.identity = nn.Linear(embedding_dim, self.width, bias=False) if embedding_dim else None
+        if self.identity is not None:
+            nn.init.zeros_(self.identity.weight)  # as in G
+
+    def forward(self, image: Tensor, label: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """How real the image is in its domain (and for this person)."""
+        x = self.features(image)
+        logit = self.head(x, label).squeeze(1)
+        if self.identity is None:
+            return logit
+        return logit + (self.identity(embedding) * x).sum(1) / math.sqrt(self.width)

@@ -1,0 +1,1 @@
+"""The doors to Ray, MLflow and object storage."""

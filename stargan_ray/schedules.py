@@ -1,0 +1,71 @@
+"""Quantities that vary with time, as pure functions of the step: nothing to save, nothing to restore.
+
+Every schedule is frozen and callable: ``schedule(step) -> float`` with step counted from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stargan_ray.errors import InputError
+
+
+@dataclass(frozen=True)
+class LinearDecay:
+    """From ``start`` at step 0 linearly to 0 at step ``over``, then 0 (λ_ds of StarGAN v2).
+
+    ``over = 0`` means no decay: the value stays at ``start``.
+    """
+
+    start: float = 1.0
+    over: int = 100_000
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can mean."""
+        if self.start < 0:
+            raise InputError(f"schedule start = {self.start}: allowed are values >= 0")
+        if self.over < 0:
+            raise InputError(f"schedule over = {self.over}: allowed are values >= 0 (0 = constant)")
+
+    def __call__(self, step: int) -> float:
+        """The value at a step."""
+        if self.over == 0:
+            return self.start
+        return self.start * max(0.0, 1.0 - step / self.over)
+
+
+@dataclass(frozen=True)
+class UniformSteps:
+    """``start`` until ``ramp_start``, then up to ``end`` at ``ramp_end`` in equal steps, then ``end``.
+
+    The paper gives λ_id "from 0.1 till 4 with linear uniform steps after 25 thousand iterations" and neither
+    the step nor the last iteration; here the value rises every ``step_size`` iterations by the same amount and
+    reaches ``end`` exactly at ``ramp_end``. ``step_size = 1`` is a plain linear ramp.
+    """
+
+    start: float = 0.1
+    end: float = 4.0
+    ramp_start: int = 25_000
+    ramp_end: int = 100_000
+    step_size: int = 1_000
+
+    def __post_init__(self) -> None:
+        """Refuse a ramp that ends before it starts, negative values and steps."""
+        if self.start < 0 or self.end < 0:
+            raise InputError(f"lambda start, end = {self.start}, {self.end}: allowed are values >= 0")
+        if self.ramp_start < 0 or self.ramp_end < self.ramp_start:
+            raise InputError(
+                f"ramp_end = {self.ramp_end}: allowed are values >= ramp_start = {self.ramp_start} >= 0"
+            )
+        if self.step_size < 1:
+            raise InputError(f"step_size = {self.step_size}: allowed are values >= 1")
+
+    def __call__(self, step: int) -> float:
+        """The value at a step."""
+        if step >= self.ramp_end:
+            return self.end
+        if step < self.ramp_start:
+            return self.start
+        rises = -(-(self.ramp_end - self.ramp_start) // self.step_size)
+        done = (step - self.ramp_start) // self.step_size
+        return self.start + (self.end - self.start) * done / rises
