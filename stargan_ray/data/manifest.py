@@ -1,0 +1,142 @@
+"""The manifest: what a data set holds, where it came from and the hash that names its content."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from stargan_ray.data.schema import SCHEMA_VERSION, SPLITS
+from stargan_ray.errors import InputError
+
+UNLABELLED = "(none)"  # counted under this name: rows without an expression
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file of rows of one split."""
+
+    path: str  # below the data set's URI
+    split: str
+    rows: int
+    bytes: int  # of the file
+    hash: str  # content hash of its rows
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set in numbers; equal for equal content, however many workers wrote it."""
+
+    schema_version: int
+    source: Mapping[str, object]  # the reader, its configuration and a hash of what it planned
+    domains: tuple[str, ...]  # a row's expression is an index into these
+    rows: int
+    rows_by_split: Mapping[str, int]
+    rows_by_domain: Mapping[str, Mapping[str, int]]  # split -> domain, or UNLABELLED -> rows
+    identities: Mapping[str, int]  # split -> different people
+    image_bytes: int  # of all images together
+    skipped: Mapping[str, int]  # reason -> files not taken over
+    content_hash: str  # independent of the number of shards and of the order of writing
+    shards: tuple[Shard, ...]
+
+    def to_json(self) -> str:
+        """Readable JSON, the same text for the same manifest."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "manifest.json") -> Manifest:
+        """The manifest that :meth:`to_json` wrote.
+
+        Args:
+            text: The JSON.
+            where: Its URI, for the error.
+
+        Raises:
+            InputError: If it is no manifest or has another schema version than this program reads.
+        """
+        try:
+            fields = json.loads(text)
+            version = fields["schema_version"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{where} is not a manifest: ingest the data set again") from error
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{where} has schema version {version!r}, this program reads {SCHEMA_VERSION}: "
+                "ingest the data set again or use the program that wrote it"
+            )
+        try:
+            shards = tuple(Shard(**shard) for shard in fields.pop("shards"))
+            return cls(shards=shards, domains=tuple(fields.pop("domains")), **fields)
+        except (TypeError, KeyError) as error:
+            raise InputError(
+                f"{where} is not a whole manifest ({error}): ingest the data set again"
+            ) from error
+
+
+def content_hash(index: pa.Table, domains: Sequence[str]) -> str:
+    """SHA-256 over the rows' keys, image hashes, labels and splits, in key order, and the domains' names.
+
+    Args:
+        index: Columns key, content_hash, expression, identity and split; order does not matter.
+        domains: Names of the expressions.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    columns = ("key", "content_hash", "expression", "identity", "split")
+    lines = sorted(
+        zip(*(index.column(name).to_pylist() for name in columns), strict=True), key=lambda line: str(line[0])
+    )
+    digest = hashlib.sha256(json.dumps(list(domains)).encode())
+    for line in lines:
+        digest.update(json.dumps(line).encode())
+    return digest.hexdigest()
+
+
+def describe(
+    index: pa.Table,
+    *,
+    source: Mapping[str, object],
+    domains: Sequence[str],
+    shards: Sequence[Shard],
+    skipped: Mapping[str, int],
+    image_bytes: int,
+) -> Manifest:
+    """The manifest of the rows in an index.
+
+    Args:
+        index: INDEX_SCHEMA, all rows.
+        source: What the reader says of itself.
+        domains: Names of the expressions.
+        shards: The files that hold the rows.
+        skipped: Reason -> number of files.
+        image_bytes: Of all images together.
+    """
+    splits = index.column("split").to_pylist()
+    names = [UNLABELLED if e is None else domains[e] for e in index.column("expression").to_pylist()]
+    people = {
+        pair for pair in zip(splits, index.column("identity").to_pylist(), strict=True) if pair[1] is not None
+    }
+    pairs = Counter(zip(splits, names, strict=True))
+    present = [split for split in SPLITS if split in set(splits)]
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        source=source,
+        domains=tuple(domains),
+        rows=index.num_rows,
+        rows_by_split={split: splits.count(split) for split in present},
+        rows_by_domain={
+            split: {name: pairs[split, name] for name in (*domains, UNLABELLED) if (split, name) in pairs}
+            for split in present
+        },
+        identities={split: sum(1 for other, _ in people if other == split) for split in present},
+        image_bytes=image_bytes,
+        skipped=dict(sorted(skipped.items())),
+        content_hash=content_hash(index, domains),
+        shards=tuple(shards),
+    )

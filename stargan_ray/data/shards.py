@@ -1,0 +1,135 @@
+"""Reading a data set: open it at its URI, then read images by their position in its index."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stargan_ray.data import storage
+from stargan_ray.data.manifest import Manifest
+from stargan_ray.data.schema import INDEX_SCHEMA, ROW_GROUP
+from stargan_ray.errors import InputError
+
+_OPEN_FILES = 64  # shards kept open by a reader
+
+
+class Dataset:
+    """A data set opened for reading; it travels to workers by pickle, without its cache.
+
+    It reaches the rows alone: what is known of generated faces, in ``truth/``, is for evaluation to read.
+
+    Args:
+        uri: Where it is.
+        manifest: What it holds.
+        index: INDEX_SCHEMA, one line a row in storage order.
+        cache_bytes: Upper limit of the row groups kept in memory.
+    """
+
+    def __init__(self, uri: str, manifest: Manifest, index: pa.Table, cache_bytes: int) -> None:
+        self.uri = uri
+        self.manifest = manifest
+        self.index = index
+        self._cache_bytes = cache_bytes
+        self._shard = index.column("shard").to_numpy()
+        self._row = index.column("row").to_numpy()
+        self.__setstate__({})
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            name: value for name, value in vars(self).items() if name not in ("_groups", "_files", "_lock")
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._groups: OrderedDict[tuple[int, int], pa.ChunkedArray] = OrderedDict()
+        self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._lock = threading.Lock()  # a prefetching thread may share the cache
+
+    def images(self, rows: npt.NDArray[np.integer[Any]]) -> list[bytes]:
+        """The encoded images at positions of the index.
+
+        Args:
+            rows: (N,) positions in ``[0, len(self))``, in any order, repeats allowed.
+
+        Returns:
+            N images as JPEG, PNG, … bytes, in the order asked. Each row group is read at most once.
+
+        Raises:
+            StorageError: If a shard is missing or damaged.
+            IndexError: If a position is outside the data set.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"positions must be in [0, {len(self)}), got {rows.min()} to {rows.max()}")
+        groups = self._row[rows] // ROW_GROUP
+        order = np.lexsort((groups, self._shard[rows]))
+        images: list[bytes] = [b""] * len(rows)
+        key, group = (-1, -1), pa.chunked_array([], pa.binary())
+        with self._lock:
+            for place in order:
+                wanted = (int(self._shard[rows[place]]), int(groups[place]))
+                if wanted != key:
+                    key, group = wanted, self._group(wanted)
+                images[place] = group[int(self._row[rows[place]]) % ROW_GROUP].as_py()
+        return images
+
+    def _group(self, key: tuple[int, int]) -> pa.ChunkedArray:
+        """One row group's images, from the cache or from storage."""
+        if key in self._groups:
+            self._groups.move_to_end(key)
+            return self._groups[key]
+        uri = storage.join(self.uri, self.manifest.shards[key[0]].path)
+        try:
+            group = self._file(key[0], uri).read_row_group(key[1], columns=["image"]).column("image")
+        except (pa.ArrowInvalid, OSError) as error:
+            raise storage.failure("read", uri, error) from error
+        self._groups[key] = group
+        while (
+            len(self._groups) > 1 and sum(each.nbytes for each in self._groups.values()) > self._cache_bytes
+        ):
+            self._groups.popitem(last=False)
+        return group
+
+    def _file(self, shard: int, uri: str) -> pq.ParquetFile:
+        if shard not in self._files:
+            self._files[shard] = pq.ParquetFile(storage.open_input(uri))
+            if len(self._files) > _OPEN_FILES:
+                self._files.popitem(last=False)[1].close(force=True)
+        self._files.move_to_end(shard)
+        return self._files[shard]
+
+
+def open_dataset(uri: str, cache_bytes: int = 256 << 20) -> Dataset:
+    """Open the data set at a URI.
+
+    Args:
+        uri: Where `write_dataset` put it.
+        cache_bytes: Upper limit of the images kept in memory, 256 MiB by default.
+
+    Raises:
+        InputError: If no whole data set of this schema version is there.
+    """
+    uri = storage.absolute(uri)
+    where = storage.join(uri, "manifest.json")
+    if not storage.exists(where):
+        raise InputError(f"{uri} holds no data set (no manifest.json): run jobs/ingest.py to its end first")
+    manifest = Manifest.from_json(storage.read_bytes(where), where)
+    table = storage.join(uri, "index.parquet")
+    try:
+        index = pq.read_table(pa.BufferReader(storage.read_bytes(table))).cast(INDEX_SCHEMA)
+    except (pa.ArrowInvalid, ValueError) as error:
+        raise InputError(
+            f"{table} is damaged ({error}): ingest the data set again with --overwrite"
+        ) from error
+    if index.num_rows != manifest.rows:
+        raise InputError(f"{table} has {index.num_rows} rows, the manifest {manifest.rows}: ingest it again")
+    return Dataset(uri, manifest, index, cache_bytes)

@@ -1,0 +1,221 @@
+"""The one door to storage: a local folder or an S3 bucket behind the same few verbs.
+
+A URI is a path, ``file:///path`` or ``s3://bucket/prefix``. The S3 endpoint and region come from the usual
+variables (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION, AWS_PROFILE, …) or from
+the URI: ``s3://bucket/prefix?endpoint_override=host:port&scheme=http&region=eu-west-1``.
+
+Every write is atomic: a reader sees the whole object or none. Every failure is a :class:`StorageError` of one
+line that names the URI and says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from stargan_ray.data.locations import StorageError, absolute, failure, join, local_path, resolve
+
+__all__ = [
+    "StorageError",
+    "absolute",
+    "check_writable",
+    "delete",
+    "exists",
+    "failure",
+    "get_folder",
+    "join",
+    "list_folder",
+    "list_names",
+    "local_path",
+    "open_input",
+    "put_folder",
+    "read_bytes",
+    "resolve",
+    "size",
+    "write_bytes",
+]
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole object.
+
+    Raises:
+        StorageError: If it is absent or cannot be read.
+    """
+    with open_input(uri) as stream:
+        try:
+            data: bytes = stream.readall()
+        except OSError as error:
+            raise failure("read", uri, error) from error
+    return data
+
+
+def open_input(uri: str) -> pa.NativeFile:
+    """A random-access reader of the object, for formats that need only parts of it.
+
+    Raises:
+        StorageError: If it is absent or cannot be opened.
+    """
+    filesystem, path = resolve(uri)
+    try:
+        return filesystem.open_input_file(path)
+    except OSError as error:
+        raise failure("read", uri, error) from error
+
+
+def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
+    """Write the whole object atomically, making local folders as needed.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    local = local_path(uri)
+    try:
+        if local is not None:
+            _write_local(local, data)
+            return
+        filesystem, path = resolve(uri)
+        # One write call: an interrupt between two would let close() complete a truncated upload.
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(data)
+    except OSError as error:
+        raise failure("write", uri, error) from error
+
+
+def check_writable(uri: str) -> None:
+    """Prove that something can be written below ``uri``, before hours of work depend on it.
+
+    Raises:
+        StorageError: If it cannot.
+    """
+    probe = join(uri, f".probe-{uuid.uuid4().hex}.tmp")
+    write_bytes(probe, b"")
+    delete(probe)
+
+
+def exists(uri: str) -> bool:
+    """Whether ``uri`` is an object or a folder."""
+    return bool(_info(uri).type != pafs.FileType.NotFound)
+
+
+def size(uri: str) -> int:
+    """Bytes of the object.
+
+    Raises:
+        StorageError: If it is not an object.
+    """
+    info = _info(uri)
+    if info.type != pafs.FileType.File:
+        raise StorageError(f"cannot read {uri}: there is no such file")
+    return int(info.size)
+
+
+def list_folder(uri: str) -> list[pafs.FileInfo]:
+    """What lies directly in a folder, sorted by name; empty when the folder is absent.
+
+    Local links are followed; a link to nowhere is listed with type NotFound.
+
+    Raises:
+        StorageError: If the folder cannot be listed.
+    """
+    filesystem, path = resolve(uri)
+    try:
+        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    except (OSError, UnicodeDecodeError) as error:
+        raise failure("list", uri, error) from error
+    return sorted(infos, key=lambda info: info.base_name)
+
+
+def list_names(uri: str) -> list[str]:
+    """Names of the files and folders directly in a folder, sorted; empty when the folder is absent."""
+    return [info.base_name for info in list_folder(uri)]
+
+
+def delete(uri: str) -> None:
+    """Delete an object or a folder with all that is in it; nothing happens when it is absent.
+
+    Raises:
+        StorageError: If it cannot be deleted.
+    """
+    filesystem, path = resolve(uri)
+    try:
+        kind = filesystem.get_file_info(path).type
+        if kind == pafs.FileType.Directory:
+            filesystem.delete_dir(path)
+        elif kind != pafs.FileType.NotFound:
+            filesystem.delete_file(path)
+    except OSError as error:
+        raise failure("delete", uri, error) from error
+
+
+def put_folder(local: Path, uri: str, last: str | None = None) -> None:
+    """Copy a local folder to a URI, each file atomically.
+
+    Args:
+        local: The folder; its sub-folders come along.
+        uri: Where its content goes.
+        last: Name of the file to write after all others, which marks the copy as whole.
+
+    Raises:
+        StorageError: If something cannot be written.
+    """
+    names = [path.relative_to(local).as_posix() for path in sorted(local.rglob("*")) if path.is_file()]
+    for name in sorted(names, key=lambda name: (name == last, name)):
+        source = local / name
+        # Mapped, not read: a checkpoint of gigabytes goes out in one call without being held in memory.
+        data = pa.memory_map(str(source)).read_buffer() if source.stat().st_size else b""
+        write_bytes(join(uri, *PurePosixPath(name).parts), data)
+
+
+def get_folder(uri: str, local: Path) -> None:
+    """Copy the folder at a URI to a local one, each file atomically.
+
+    Raises:
+        StorageError: If the folder is absent or something cannot be read or written.
+    """
+    filesystem, path = resolve(uri)
+    try:
+        infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
+        for info in infos:
+            if info.type == pafs.FileType.File:
+                target = local / PurePosixPath(info.path).relative_to(PurePosixPath(path))
+                with filesystem.open_input_stream(info.path) as stream:
+                    _write_local(target, stream)
+    except OSError as error:
+        raise failure("read", uri, error) from error
+
+
+def _info(uri: str) -> pafs.FileInfo:
+    filesystem, path = resolve(uri)
+    try:
+        return filesystem.get_file_info(path)
+    except OSError as error:
+        raise failure("read", uri, error) from error
+
+
+def _write_local(path: Path, data: Any) -> None:
+    """Write bytes, a buffer or a stream beside the target and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with beside.open("wb") as file:
+            _fill(file, data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _fill(file: IO[bytes], data: Any) -> None:
+    if hasattr(data, "read"):
+        shutil.copyfileobj(data, file, length=8 << 20)
+    else:
+        file.write(data)

@@ -1,0 +1,196 @@
+"""Units of work: a piece of a source that one process writes as one shard per split, or finds written.
+
+A unit makes its rows from nothing but itself, so any number of processes can share the units and the result
+is the same. Its fingerprint is in every file that it writes: the run after a killed one takes those over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stargan_ray.data import storage
+from stargan_ray.data.schema import ROW_GROUP, ROW_SCHEMA, SPLITS, TRUTH_SCHEMA, Row, Skipped, Truth
+
+SHARD_ROWS = 512  # rows that a unit brings: some tens of megabytes of faces
+_META = b"stargan-ray"
+_LABELS = [field.name for field in ROW_SCHEMA if field.name != "image"]
+
+
+class Unit(Protocol):
+    """A piece of a source that becomes one shard per split in it; picklable."""
+
+    @property
+    def number(self) -> int:
+        """Its place in the source, from 0."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever what it would produce changes."""
+
+    def produce(self) -> Iterator[Row | Truth | Skipped]:
+        """Its rows, and what else there is to say of them, in a fixed order."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader hands over: the units, and how the manifest describes where they came from."""
+
+    description: Mapping[str, object]  # JSON values: the reader's name and configuration
+    domains: tuple[str, ...]
+    units: tuple[Unit, ...]
+    skipped: tuple[Skipped, ...] = ()  # found before any unit ran
+    every_domain: bool = False  # whether each domain must have rows in train, and in val if there is a val
+
+    def identity(self) -> dict[str, object]:
+        """The description and a hash over all units: equal identities, equal data sets."""
+        plan = hashlib.sha256("".join(unit.fingerprint for unit in self.units).encode()).hexdigest()
+        described: dict[str, object] = json.loads(json.dumps(dict(self.description)))
+        return described | {"plan": plan}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A unit, where to write it and which of its shards are there already."""
+
+    uri: str
+    unit: Unit
+    present: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a unit left on storage."""
+
+    number: int
+    files: tuple[tuple[str, str, int], ...]  # (path, split, bytes)
+    labels: tuple[pa.Table, ...]  # for each file, its rows without the images
+    skipped: tuple[tuple[str, str], ...]
+    image_bytes: int
+    truth: bool  # whether it wrote truth/<number>.parquet
+    reused: bool
+
+
+def write_unit(task: Task) -> Written:
+    """Write a unit's rows, or find them written.
+
+    Raises:
+        InputError: If a row does not fit the schema or the URI cannot be written.
+    """
+    found = _reuse(task)
+    if found is not None:
+        return found
+    unit = task.unit
+    rows: dict[str, list[Row]] = {}
+    truths: list[Truth] = []
+    skipped: list[tuple[str, str]] = []
+    for item in unit.produce():
+        if isinstance(item, Row):
+            rows.setdefault(item.split, []).append(item)
+        elif isinstance(item, Truth):
+            truths.append(item)
+        else:
+            skipped.append((item.path, item.reason))
+    if truths:  # before the rows: a shard that is there says that its truth is too
+        write_table(
+            storage.join(task.uri, "truth", f"{unit.number:05d}.parquet"), _table(truths, TRUTH_SCHEMA)
+        )
+    # A unit without a usable row leaves an empty shard, which remembers what was skipped.
+    splits = sorted(rows, key=SPLITS.index) or [SPLITS[0]]
+    image_bytes = sum(len(row.image) for each in rows.values() for row in each)
+    meta = {
+        "fingerprint": unit.fingerprint,
+        "splits": splits,
+        "skipped": skipped,
+        "image_bytes": image_bytes,
+        "truth": bool(truths),
+    }
+    files, labels = [], []
+    for split in splits:
+        path = f"rows/{split}-{unit.number:05d}.parquet"
+        table = _row_table(rows.get(split, []))
+        size = write_table(
+            storage.join(task.uri, path), table.replace_schema_metadata({_META: json.dumps(meta)})
+        )
+        files.append((path, split, size))
+        labels.append(table.select(_LABELS))
+    return Written(
+        number=unit.number,
+        files=tuple(files),
+        labels=tuple(labels),
+        skipped=tuple(skipped),
+        image_bytes=image_bytes,
+        truth=bool(truths),
+        reused=False,
+    )
+
+
+def _reuse(task: Task) -> Written | None:
+    """What an earlier run of the same unit left, if all of it is there and whole."""
+    files, labels, splits = [], [], []
+    meta: dict[str, Any] = {}
+    for path in task.present:
+        uri = storage.join(task.uri, path)
+        try:
+            file = pq.ParquetFile(storage.open_input(uri))
+            own: dict[str, Any] = json.loads((file.schema_arrow.metadata or {}).get(_META, b"{}"))
+            if own.get("fingerprint") != task.unit.fingerprint:
+                continue  # of another configuration
+            labels.append(file.read(columns=_LABELS).replace_schema_metadata(None))
+        except (pa.ArrowInvalid, ValueError):
+            return None  # damaged, or not ours: written anew
+        meta, split = own, path.removeprefix("rows/").rpartition("-")[0]
+        files.append((path, split, storage.size(uri)))
+        splits.append(split)
+    if not files or set(splits) != set(meta["splits"]):
+        return None
+    skipped = tuple((path, reason) for path, reason in meta["skipped"])
+    return Written(
+        number=task.unit.number,
+        files=tuple(files),
+        labels=tuple(labels),
+        skipped=skipped,
+        image_bytes=meta["image_bytes"],
+        truth=meta["truth"],
+        reused=True,
+    )
+
+
+def _row_table(rows: Sequence[Row]) -> pa.Table:
+    hashes = [hashlib.sha256(row.image).hexdigest() for row in rows]
+    return _table(rows, pa.schema([f for f in ROW_SCHEMA if f.name != "content_hash"])).append_column(
+        ROW_SCHEMA.field("content_hash"), pa.array(hashes, pa.string())
+    )
+
+
+def _table(items: Sequence[Row] | Sequence[Truth], schema: pa.Schema) -> pa.Table:
+    columns = [pa.array([getattr(item, field.name) for item in items], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def write_table(uri: str, table: pa.Table) -> int:
+    """Write a table as one Parquet file, in row groups that can be read alone; gives the file's bytes.
+
+    Raises:
+        StorageError: If the URI cannot be written.
+    """
+    labels = [name for name in table.column_names if name != "image"]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=ROW_GROUP,
+        # Images are compressed already; trying again costs time and gains nothing.
+        compression={name: "zstd" if name in labels else "none" for name in table.column_names},
+        use_dictionary=labels,
+        write_statistics=False,
+    )
+    data = sink.getvalue()
+    storage.write_bytes(uri, data)
+    return int(data.size)
