@@ -1,0 +1,69 @@
+"""The expression classifier: the filter of noisy labels, and by another backbone a judge of expressions.
+
+The paper's filter is "based on the VGG19 architecture, trained on the FER2013 dataset" (section III.A). The
+layout here is the one behind the public FER2013 figures: the convolutions of VGG19 with batch normalisation,
+dropout and one linear layer, on crops of 44 pixels, where five poolings leave one position.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchvision.models.vgg import make_layers
+
+from stargan_ray.errors import InputError
+from stargan_ray.models.backbones import fit, timm_trunk
+from stargan_ray.models.blocks import he_init
+
+# Configuration E of Simonyan & Zisserman (2015), widths in units of the first layer's 64 channels.
+_VGG19 = (1, 1, "M", 2, 2, "M", 4, 4, 4, 4, "M", 8, 8, 8, 8, "M", 8, 8, 8, 8, "M")
+
+
+def _vgg19(width: int) -> tuple[nn.Module, int]:
+    """VGG19-BN's convolutions, globally pooled: (b, 3, H, W) -> (b, 8·width), and that width."""
+    layers = make_layers([w if isinstance(w, str) else w * width for w in _VGG19], batch_norm=True)
+    trunk = nn.Sequential(layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    he_init(trunk)
+    return trunk, 8 * width
+
+
+class ExpressionClassifier(nn.Module):
+    """Images of any size to expression logits: (b, 3, H, W) in [-1, 1] -> (b, classes).
+
+    ``width=64`` with 7 classes is the published network of 20,038,983 parameters.
+
+    Args:
+        classes: number of expressions.
+        backbone: ``vgg19_bn`` for the published stack, or the timm name of a network of another family.
+        width: channels of the first VGG layer; the others follow in proportion. Other backbones ignore it.
+        dropout: probability before the linear layer.
+        input_size: pixels that images are resized to; at least 32, so that one position is left.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        backbone: str = "vgg19_bn",
+        width: int = 64,
+        dropout: float = 0.5,
+        input_size: int = 44,
+    ) -> None:
+        super().__init__()
+        if classes < 2:
+            raise InputError(f"classes = {classes}: a classifier needs at least 2")
+        if width < 1:
+            raise InputError(f"width = {width}: allowed are values >= 1 (64 = published)")
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout = {dropout}: allowed is 0 <= dropout < 1")
+        if input_size < 32:
+            raise InputError(f"input_size = {input_size}: allowed are values >= 32")
+        self.input_size = input_size
+        self.trunk, features = _vgg19(width) if backbone == "vgg19_bn" else timm_trunk(backbone)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, classes)
+        he_init(self.head)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits; their softmax is the confidence that the filter thresholds."""
+        logits: Tensor = self.head(self.dropout(self.trunk(fit(image, self.input_size))))
+        return logits
