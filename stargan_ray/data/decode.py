@@ -1,0 +1,122 @@
+"""Image bytes to a square RGB array, whatever the file's mode, size and orientation."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # no other decoder of Pillow ever sees the bytes
+_WIDE = ("I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION = 0x0112
+
+
+class UndecodableError(ValueError):
+    """Bytes that are no usable image; ``reason`` is what such files are counted under."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
+    """Decode, turn upright, crop the central square and resize with antialiasing.
+
+    Grey, palette and CMYK become RGB; transparent parts are laid on white; 16-bit grey keeps its range.
+
+    Args:
+        data: A JPEG, PNG, WebP or BMP file.
+        size: Side of the result in pixels.
+
+    Returns:
+        (3, size, size) uint8, RGB.
+
+    Raises:
+        UndecodableError: If the bytes are no such file or a damaged one.
+    """
+    image = _open(data)
+    try:
+        # JPEG can skip most of the work for a small result; twice the side is left for the antialiasing.
+        image.draft(None, (2 * size, 2 * size))
+        image = _rgb(_upright(image))
+        if image.size != (size, size):
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            box = (left, top, left + side, top + side)
+            image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    except Exception as error:  # Pillow's decoders answer damaged bytes with almost any exception
+        raise UndecodableError("unreadable", str(error)) from error
+
+
+def check(data: bytes, max_pixels: int) -> None:
+    """Prove that :func:`decode` will take the bytes, by decoding them in full.
+
+    Args:
+        data: The whole file.
+        max_pixels: Largest width × height; larger images are refused before they are decoded.
+
+    Raises:
+        UndecodableError: With reason ``empty``, ``not an image``, ``oversized`` or ``unreadable``.
+    """
+    if not data:
+        raise UndecodableError("empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit decides
+        image = _open(data)
+    if image.width * image.height > max_pixels:
+        raise UndecodableError("oversized", f"{image.width} × {image.height} pixels")
+    try:
+        image.verify()  # a PNG's checksums, which decoding does not look at
+        _rgb(_upright(_open(data)))
+    except UndecodableError:
+        raise
+    except Exception as error:  # as in decode
+        raise UndecodableError("unreadable", str(error)) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise UndecodableError("oversized", str(error)) from error
+    except UnidentifiedImageError as error:
+        raise UndecodableError("not an image", f"none of {', '.join(FORMATS)}") from error
+    except Exception as error:  # a damaged header
+        raise UndecodableError("unreadable", str(error)) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a damaged EXIF block does not cost the image."""
+    if "exif" not in image.info:  # asking Pillow for it is the slow part
+        return image
+    try:
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+    except Exception:  # the block is free text to Pillow's parser
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        image.load()
+        return image
+    if image.mode in _WIDE:
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        span = np.ptp(values) or 1.0
+        return Image.fromarray(((values - values.min()) * (255 / span)).round().astype(np.uint8)).convert(
+            "RGB"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
