@@ -1,0 +1,94 @@
+"""What a model says of itself: the meta.json of its folder, and the card that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stargan_ray.config import Recipe
+from stargan_ray.methods.base import Translator
+from stargan_ray.training.checkpoint import FORMAT
+
+LICENCE = "Apache-2.0"
+INTENDED_USE = {
+    "translator": "changing the expression of faces, for research and for the augmentation of data sets, "
+    "with images whose people agreed to it",
+    "expression": "scoring the expression that a face shows, to filter noisy labels and judge translations",
+    "identity": "measuring whether two images show the same person, to train and to judge translations",
+}
+LIMITS = {
+    "translator": "people, poses and light unlike the training data come out worse; the output is a "
+    "synthetic image and must not be passed off as a photograph",
+    "expression": "an expression is not an emotion: no ground for decisions about people; images unlike the "
+    "training data are scored with false confidence",
+    "identity": "not tested for fairness between groups of people: no ground for access control, "
+    "surveillance or any other decision about people",
+}
+_INPUT = {
+    "translator": "`image` (PNG, JPEG, WebP or BMP bytes of any size and mode), `target` (a domain), and "
+    "optionally `reference` (image bytes), `intensity` (0 to 1), `seed`",
+    "expression": "`image` (PNG, JPEG, WebP or BMP bytes of any size and mode)",
+    "identity": "`image` (PNG, JPEG, WebP or BMP bytes of any size and mode)",
+}
+_OUTPUT = {
+    "translator": "`image` (PNG bytes, {size} × {size} pixels)",
+    "expression": "one probability for each domain",
+    "identity": "`embedding` (a vector of unit length)",
+}
+
+
+def describe(raw: dict[str, Any], recipe: Recipe, helpers: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """What a model folder says of itself, from a checkpoint's meta.json or a model folder's."""
+    kind = "translator" if isinstance(recipe.method, Translator) else recipe.method.name
+    used = [getattr(recipe.method, "pretrained", "none"), *(h["pretrained"] for h in helpers.values())]
+    used = [weights for weights in used if weights != "none"]
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "method": recipe.method.name,
+        "step": raw.get("step", 0),
+        "domains": list(raw["domains"]),
+        "size": recipe.data.size,
+        "data_hash": raw.get("data_hash", ""),
+        "commit": raw.get("commit", ""),
+        "version": raw.get("version", ""),
+        "metrics": raw.get("metrics", {}),
+        "licence": raw.get("licence", LICENCE),
+        "intended_use": INTENDED_USE[kind],
+        "limits": LIMITS[kind],
+        "pretrained": ", ".join(used) or "none",
+        "helpers": helpers,
+        "recipe": raw["recipe"],
+    }
+
+
+def card(meta: Mapping[str, Any]) -> str:
+    """The card of a model folder as Markdown.
+
+    Args:
+        meta: its meta.json, ``metrics`` included.
+    """
+    kind = meta["kind"]
+    pretrained = meta["pretrained"]
+    facts = {
+        "Method": f"{meta['method']}, recipe `{meta['recipe']['name']}`, step {meta['step']}",
+        "Domains": ", ".join(meta["domains"]),
+        "Image size": f"{meta['size']} × {meta['size']} pixels",
+        "Training data": f"content hash `{meta['data_hash'] or 'not recorded'}`",
+        "Pretrained weights": "none: trained from scratch"
+        if pretrained == "none"
+        else f"yes, `{pretrained}`",
+        "Commit": f"`{meta['commit'] or 'not recorded'}`, version {meta['version'] or 'not recorded'}",
+        "Licence": meta["licence"],
+        "Intended use": meta["intended_use"],
+        "Limits": meta["limits"],
+        "Input": _INPUT[kind],
+        "Output": _OUTPUT[kind].format(size=meta["size"]),
+    }
+    for name, helper in meta["helpers"].items():
+        facts[f"Helper `{name}`"] = f"from {helper['uri']}, weights `{helper['content_hash'][:12]}`"
+    lines = [f"# {meta['method']} ({kind})", "", *(f"- **{name}**: {value}" for name, value in facts.items())]
+    if meta["metrics"]:
+        lines += ["", "| metric | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.6g} |" for name, value in sorted(meta["metrics"].items())]
+    return "\n".join(lines) + "\n"
