@@ -79,13 +79,13 @@ def actions(expression: int, intensity: float, style: Style, rng: np.random.Gene
         All sixteen units; strengths of the two halves differ by the style's lean, and for contempt, which is
         unilateral (AU 12 + 14), only one half moves.
     """
-    draws = rng.normal(0.0, style.wobble, (len(ACTION_UNITS) + 1))
-    variant = float(np.clip(style.variants[expression] + 2.0 * draws[-1], 0.0, 1.0))
+    draws = rng.normal(0.0, style.wobble, len(ACTION_UNITS) + 1).tolist()
+    variant = min(1.0, max(0.0, style.variants[expression] + 2.0 * draws[-1]))
     first, second = _WAYS[expression]
     found: Actions = {}
     for place, unit in enumerate(ACTION_UNITS):
         level = (1.0 - variant) * first.get(unit, 0.0) + variant * second.get(unit, 0.0)
-        level = level * intensity * style.gains[place] * (1.0 + float(draws[place]))
+        level = level * intensity * style.gains[place] * (1.0 + draws[place])
         lean = style.leans[place]
         halves = [level * (1.0 - lean), level * (1.0 + lean)]
         if expression == CONTEMPT:

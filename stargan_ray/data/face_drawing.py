@@ -1,6 +1,6 @@
 """Anti-aliased drawing in face coordinates: a posed pixel grid, coverage of edges, strokes, blobs.
 
-Shapes are functions of position, so they have no resolution of their own: an edge is one pixel wide at any size.
+Shapes are functions of position without a resolution of their own: an edge is one pixel wide at any size.
 Colours are linear light (the square of the stored value), planar, float32.
 """
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.floating[Any]]  # float32 throughout
 Colour = tuple[float, float, float]
+Point = tuple[float, float]
 
 _YAW_RADIUS = 1.05  # the head turns as a cylinder of this radius, face units
 _PITCH_RADIUS = 1.5
@@ -41,25 +42,36 @@ class Patch:
     y: Array
     rgb: Array  # (3, height, width)
     pixel: float  # side of a pixel in face units
+    part: tuple[slice, slice] = (slice(None), slice(None))  # which rows and columns of the picture
 
     def paint(self, colour: Colour, alpha: Array) -> None:
         """Lay a colour over the patch with coverage ``alpha`` in 0..1."""
-        for plane, value in zip(self.rgb, colour, strict=True):
-            plane += alpha * (value - plane)
+        self.rgb += alpha * (_column(colour) - self.rgb)
 
     def multiply(self, colour: Colour, alpha: Array) -> None:
         """Tint by ``colour`` (1 leaves as is) with strength ``alpha``: wrinkles, shadows, blush."""
-        for plane, value in zip(self.rgb, colour, strict=True):
-            plane *= 1.0 + alpha * (value - 1.0)
+        self.rgb *= alpha * (_column(colour) - 1.0) + 1.0
+
+    def cover(self, colour: Colour, brightness: Array, alpha: Array) -> None:
+        """Lay a colour of varying brightness over the patch."""
+        self.rgb += alpha * (_column(colour) * brightness - self.rgb)
 
     def moved(self, dx: float, dy: float) -> Patch:
         """The same pixels seen from something that stands ``dx, dy`` aside (parallax)."""
-        return Patch(self.x - dx, self.y - dy, self.rgb, self.pixel)
+        return Patch(self.x - dx, self.y - dy, self.rgb, self.pixel, self.part)
+
+    def folded(self) -> Patch:
+        """The same pixels in coordinates folded at the middle of the face: both halves drawn at once."""
+        return Patch(np.abs(self.x), self.y, self.rgb, self.pixel, self.part)
+
+    def halves(self, pair: Point) -> float | Array:
+        """The first number in the left half of the picture's face, the second in the right half."""
+        left, right = pair
+        return left if left == right else left + (right - left) * (self.x > 0).astype(np.float32)
 
     def inside(self, distance: Array) -> Array:
         """Coverage of the region where ``distance`` (face units) is negative."""
-        found: Array = np.minimum(np.maximum(0.5 - distance / self.pixel, 0.0), 1.0)
-        return found
+        return (0.5 - distance * (1.0 / self.pixel)).clip(0.0, 1.0)
 
     def line(self, distance: Array, half_width: float | Array) -> Array:
         """Coverage of a line; one thinner than a pixel fades instead of breaking up."""
@@ -68,8 +80,8 @@ class Patch:
 
     def stroke(
         self,
-        start: tuple[float, float],
-        end: tuple[float, float],
+        start: Point,
+        end: Point,
         bend: float,
         half_width: float,
         soft: bool = True,
@@ -84,8 +96,18 @@ class Patch:
         across = ry * ux - rx * uy - bend * bow
         if soft:
             wide = max(half_width, 0.6 * self.pixel)
-            return np.exp(-((across / wide) ** 2)) * np.minimum(1.5 * bow, 1.0) * (half_width / wide)
+            across *= 1.0 / wide
+            faint = half_width / wide
+            found: Array = np.exp(-(across * across)) * np.minimum(1.5 * faint * bow, faint)
+            return found
         return self.line(across, half_width) * np.minimum(3.0 * bow, 1.0)
+
+    def strokes(self, ends: list[tuple[Point, Point]], bend: float, half_width: float) -> Array:
+        """Coverage of several soft strokes together."""
+        found = self.stroke(*ends[0], bend, half_width)
+        for start, end in ends[1:]:
+            np.maximum(found, self.stroke(start, end, bend, half_width), out=found)
+        return found
 
 
 class Canvas(Patch):
@@ -108,10 +130,10 @@ class Canvas(Patch):
         size, pose = self.rgb.shape[-1], self.pose
         cos, sin = math.cos(pose.roll), math.sin(pose.roll)
         columns, rows = [], []
-        for x in (left, right):
-            for y in (top, bottom):
-                sx = _turn(x, pose.yaw, _YAW_RADIUS)
-                sy = _turn(y, pose.pitch, _PITCH_RADIUS)
+        across = [_turn(x, pose.yaw, _YAW_RADIUS) for x in (left, right)]
+        down = [_turn(y, pose.pitch, _PITCH_RADIUS) for y in (top, bottom)]
+        for sx in across:
+            for sy in down:
                 columns.append(sx * cos - sy * sin + pose.shift_x)
                 rows.append(sx * sin + sy * cos + pose.shift_y)
         spans = []
@@ -119,7 +141,7 @@ class Canvas(Patch):
             low, high = ((v * pose.zoom + 1.0) * size / 2 for v in (min(values), max(values)))
             spans.append(slice(max(0, int(low) - 1), max(0, min(size, int(high) + 2))))
         part = (spans[0], spans[1])
-        return Patch(self.x[part], self.y[part], self.rgb[(slice(None), *part)], self.pixel)
+        return Patch(self.x[part], self.y[part], self.rgb[(slice(None), *part)], self.pixel, part)
 
     def parallax(self, depth: float) -> tuple[float, float]:
         """How far something ``depth`` in front of the face surface appears aside."""
@@ -143,9 +165,20 @@ def _turn_back(value: Array, angle: float, radius: float) -> Array:
     return found
 
 
+def _column(colour: Colour) -> Array:
+    """The colour shaped to meet (3, height, width): one operation for all planes halves the cost of small ones."""
+    return np.array(colour, np.float32).reshape(3, 1, 1)
+
+
+def power(base: Array, exponent: float) -> Array:
+    """``base ** exponent`` for base >= 0, faster than numpy's."""
+    found: Array = np.exp(exponent * np.log(base + 1e-6))
+    return found
+
+
 def smooth(low: float, high: float, value: Array) -> Array:
     """0 below ``low``, 1 above ``high``, smooth between; falls if ``low`` > ``high``."""
-    t = np.minimum(np.maximum((value - low) / (high - low), 0.0), 1.0)
+    t = ((value - low) * (1.0 / (high - low))).clip(0.0, 1.0)
     found: Array = t * t * (3.0 - 2.0 * t)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stargan_ray.data.face_drawing import Array, Canvas, Colour, mix, ramp, rgb, smooth
+from stargan_ray.data.face_drawing import Array, Canvas, Colour, mix, power, ramp, rgb, smooth
 from stargan_ray.data.face_head import Look
 
 
@@ -13,13 +13,12 @@ def strands(canvas: Canvas, look: Look) -> Array:
     traits = look.traits
     x, y = canvas.x, canvas.y
     phase = 6.283 * traits.pattern
-    fall = np.arctan2(x - 0.35 * traits.parting, y + 1.25)
+    fall = (x - 0.35 * traits.parting) / np.maximum(y + 1.45, 0.25)
     curl = traits.hair_curl
     wave = fall + curl * (0.10 * np.sin(9.0 * y + 5.0 * x + phase) + 0.05 * np.sin(21.0 * y - 13.0 * x))
-    lines = 0.6 * np.sin(31.0 * wave + phase) + 0.4 * np.sin(74.0 * wave + 2.0 * phase)
+    lines: Array = 0.6 * np.sin(31.0 * wave + phase) + 0.4 * np.sin(74.0 * wave + 2.0 * phase)
     if curl < 0.35:
-        found: Array = lines
-        return found
+        return lines
     u, v = x * 19.0 + 1.5 * np.sin(y * 11.0 + phase), y * 19.0 + 1.5 * np.sin(x * 13.0 - phase)
     knots = np.sin(u) * np.sin(v) + 0.5 * np.sin(1.9 * u + 1.0) * np.sin(2.1 * v)
     share = min(1.0, (curl - 0.35) / 0.4)
@@ -35,8 +34,8 @@ def _outer(canvas: Canvas, look: Look, texture: Array) -> Array:
     top = 0.02 + (0.05 + 0.17 * traits.hair_volume) * kept
     dx, dy = canvas.parallax(-0.25)
     x, y = canvas.screen_x - dx, canvas.screen_y - dy
-    drop = 0.25 + 1.6 * traits.hair_length
-    from_centre = np.where(y > -0.2, np.maximum(y + 0.2 - drop, 0.0) / 0.55, (y + 0.2) / (0.66 + top))
+    drop = 0.05 + 1.3 * traits.hair_length
+    from_centre = np.where(y > -0.2, np.maximum(y + 0.2 - drop, 0.0) / 0.45, (y + 0.2) / (0.66 + top))
     flare = 1.0 + 0.16 * traits.hair_length * smooth(-0.2, 0.9, y)
     across = x / ((traits.face_width + side) * flare)
     ragged = (0.008 + 0.05 * traits.hair_curl * traits.hair_volume) * texture
@@ -47,11 +46,10 @@ def _outer(canvas: Canvas, look: Look, texture: Array) -> Array:
 def draw_back_hair(canvas: Canvas, look: Look, texture: Array) -> Array:
     """Hair behind head and neck; returns the coverage of the whole hair silhouette for the front part."""
     silhouette = canvas.inside(_outer(canvas, look, texture))
-    end = -0.02 + 1.5 * look.traits.hair_length
+    end = 0.02 + 2.4 * look.traits.hair_length
     end_soft = smooth(end + 0.10, end - 0.06, canvas.screen_y + 0.04 * texture)
     alpha = silhouette * end_soft
-    for plane, value in zip(canvas.rgb, look.hair, strict=True):
-        plane += alpha * (value * (0.52 + 0.16 * texture) - plane)
+    canvas.cover(look.hair, 0.52 + 0.16 * texture, alpha)
     return alpha
 
 
@@ -60,7 +58,7 @@ def hairline(look: Look, x: Array, y: Array, texture: Array) -> Array:
     traits = look.traits
     s = np.abs(x) / traits.face_width
     top = -0.56 - 0.13 * (traits.hairline - 0.5) - 0.50 * traits.baldness
-    temples = 0.30 * s**4 - 0.30 * traits.hair_peak * np.exp(-(((s - 0.55) / 0.22) ** 2))
+    temples = 0.30 * (s * s) ** 2 - 0.30 * traits.hair_peak * np.exp(-(((s - 0.55) / 0.22) ** 2))
     edge = top + temples
     if traits.fringe > 0:
         off_part = np.abs(x - 0.34 * traits.parting)
@@ -85,8 +83,7 @@ def draw_front_hair(canvas: Canvas, look: Look, silhouette: Array, head: Array, 
     bright = 0.92 + 0.24 * texture + band * (0.42 + 0.25 * texture)
     if traits.baldness > 0.75:
         alpha = alpha * (1.0 - 0.55 * (traits.baldness - 0.75) / 0.25)
-    for plane, value in zip(canvas.rgb, look.hair, strict=True):
-        plane += alpha * (value * bright + 0.010 * band - plane)
+    canvas.cover(look.hair, bright, alpha)
 
 
 def draw_glasses(canvas: Canvas, look: Look) -> None:
@@ -100,17 +97,17 @@ def draw_glasses(canvas: Canvas, look: Look) -> None:
         0.185 + 0.045 * traits.glasses_size,
         0.125 + 0.055 * traits.glasses_size + 0.02 * traits.glasses_round,
     )
-    power = 4.5 - 2.5 * traits.glasses_round
+    corner = 4.5 - 2.5 * traits.glasses_round
     patch = canvas.patch(-0.85, 0.85, look.eye_y - 0.3, look.eye_y + 0.36).moved(*canvas.parallax(0.10))
     ax, y = np.abs(patch.x), patch.y - look.eye_y - 0.02
     cx = max(traits.eye_spacing + 0.015, rx + 0.035)
-    ring = ((np.abs(ax - cx) / rx) ** power + (np.abs(y) / ry) ** power) ** (1.0 / power) - 1.0
+    ring = power(power(np.abs(ax - cx) / rx, corner) + power(np.abs(y) / ry, corner), 1.0 / corner) - 1.0
     distance = ring * (0.8 * ry + 0.2 * rx)
     lens = patch.inside(distance)
     glare = smooth(-0.05, 0.06, patch.x * 0.6 - y) * np.exp(-(((ax - cx + 0.6 * y) / 0.07) ** 2))
-    patch.paint((0.95, 0.97, 1.0), lens * (0.035 + 0.10 * glare))
+    patch.paint((0.95, 0.97, 1.0), lens * (0.015 + 0.08 * glare))
     alpha = patch.line(distance, half_line)
     bridge = patch.line(y + 0.035 - 0.5 * ax * ax, half_line) * (ax < cx - 0.9 * rx)
-    arms = patch.line(y + 0.03, half_line) * (ax > cx + 0.97 * rx) * (ax < traits.face_width + 0.04)
+    arms = patch.line(y + 0.03, half_line) * (ax > cx + 0.97 * rx) * (ax < traits.face_width - 0.01)
     patch.multiply((0.6, 0.55, 0.55), np.exp(-(((distance - 0.03) / 0.03) ** 2)) * 0.25)
     patch.paint(frame, np.maximum(alpha, np.maximum(bridge, arms)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from stargan_ray.data.face_drawing import (
     blob,
     mix,
     palette,
+    power,
     ramp,
     rgb,
     shaded,
@@ -45,6 +47,8 @@ _IRIS = (
     (1.0, rgb(44, 27, 18)),
 )
 
+CREASE = (0.44, 0.32, 0.30)  # how much of each colour the shade of a fold in the skin leaves
+
 
 @dataclass(frozen=True)
 class Look:
@@ -72,18 +76,24 @@ class Look:
         return self.acts[unit][(side + 1) // 2]
 
 
-def look(traits: Traits, acts: Actions) -> Look:
-    """Colours and places of one picture."""
+@lru_cache(maxsize=64)
+def _colours(traits: Traits) -> tuple[Colour, Colour, Colour, Colour]:
+    """Skin, hair, lips, irises."""
     skin = palette(_SKIN, traits.skin_tone)
     warm = traits.skin_warmth - 0.5
     skin = skin[0] * (1 + 0.04 * warm), skin[1] * (1 + 0.10 * warm), skin[2] * (1 - 0.34 * warm)
     hair = palette(_HAIR, traits.hair_dark)
-    hair = mix(hair, (hair[0] * 1.9 + 0.03, hair[1] * 0.72, hair[2] * 0.45), traits.hair_red)
+    ginger = shaded(rgb(204, 96, 44), 1.15 - 0.85 * traits.hair_dark)
+    hair = mix(hair, ginger, 0.75 * traits.hair_red)
     hair = mix(hair, rgb(196, 196, 200), 0.9 * traits.hair_grey)
-    lips = mix(shaded(skin, 0.78), (skin[0] * 0.80, skin[1] * 0.36, skin[2] * 0.40), 0.45)
-    lips = mix(
-        lips, (0.25 + 0.25 * skin[0], 0.05 * skin[1] + 0.015, 0.06 * skin[2] + 0.03), 0.62 * traits.lip_colour
-    )
+    natural = mix(shaded(skin, 0.78), (skin[0] * 0.80, skin[1] * 0.36, skin[2] * 0.40), 0.45)
+    painted = 0.25 + 0.25 * skin[0], 0.05 * skin[1] + 0.015, 0.06 * skin[2] + 0.03
+    return skin, hair, mix(natural, painted, 0.62 * traits.lip_colour), palette(_IRIS, traits.iris)
+
+
+def look(traits: Traits, acts: Actions) -> Look:
+    """Colours and places of one picture."""
+    skin, hair, lips, iris = _colours(traits)
     eye_y = -0.06 - 0.035 * traits.eye_height
     jaw_drop = 0.5 * (acts[26][0] + acts[26][1])
     return Look(
@@ -92,7 +102,7 @@ def look(traits: Traits, acts: Actions) -> Look:
         skin=skin,
         hair=hair,
         lips=lips,
-        iris=palette(_IRIS, traits.iris),
+        iris=iris,
         eye_y=eye_y,
         brow_y=eye_y - 0.215 - 0.07 * (traits.brow_height - 0.5),
         nose_y=0.27 + 0.10 * (traits.nose_length - 0.5),
@@ -106,59 +116,57 @@ def outline(look: Look, x: Array, y: Array) -> Array:
     traits = look.traits
     fall = np.maximum(y + 0.15, 0.0) / (look.chin_y + 0.15)
     rise = np.maximum(-0.15 - y, 0.0) / 0.80
-    power = 2.0 + 0.9 * (traits.jaw - 0.15)
+    square = 2.0 + 0.9 * (traits.jaw - 0.15)
     full = (0.05 * traits.cheeks - 0.02) * blob(0.0 * y, y, (0.0, 0.32), (1.0, 0.28))
     wide = np.abs(x) / (traits.face_width + full - 0.05 * (1.0 - traits.jaw) * smooth(0.15, 0.75, y))
-    below = (wide**power + fall**power) ** (1.0 / power)
+    below = power(power(wide, square) + power(fall, square), 1.0 / square)
     above = np.sqrt(wide * wide + rise * rise)
     found: Array = (np.where(y > -0.15, below, above) - 1.0) * 0.72
     return found
 
 
 def draw_neck(canvas: Canvas, look: Look, cloth: Colour, cloth_cut: float) -> None:
-    """Neck and shoulders: mostly the bottom corners of the crop."""
-    x, y = canvas.screen_x, canvas.screen_y
+    """Neck and shoulders: mostly the bottom corners of the crop; they stay behind when the head turns."""
+    patch = canvas.patch(-1.6, 1.6, 0.25, 1.4).moved(*canvas.parallax(-0.6))
+    x, y = patch.x, patch.y
     ax = np.abs(x)
     half = 0.36 + 0.10 * look.traits.jaw + 0.06 * look.traits.cheeks
-    neck = canvas.inside(np.maximum(ax - half - 0.25 * np.maximum(y - 0.9, 0), 0.3 - y))
-    dark = 0.62 - 0.22 * smooth(0.1, -0.25, y - look.chin_y)
-    for plane, value in zip(canvas.rgb, look.skin, strict=True):
-        plane += neck * (value * dark - plane)
-    collar = 0.80 + 0.42 * cloth_cut * np.exp(-((x / 0.34) ** 2)) + 0.30 * np.maximum(ax - 0.35, 0.0)
-    body = canvas.inside((collar - y) * 0.8)
-    canvas.paint(cloth, body)
-    canvas.multiply((0.5, 0.5, 0.5), body * np.exp(-(((y - collar) / 0.06) ** 2)) * 0.6)
+    neck = patch.inside(np.maximum(ax - half - 0.25 * np.maximum(y - 0.9, 0.0), 0.3 - y))
+    patch.cover(look.skin, 0.62 - 0.22 * smooth(0.1, -0.25, y - look.chin_y), neck)
+    dip = x * (1.0 / 0.34)
+    collar = 0.80 + 0.42 * cloth_cut * np.exp(-(dip * dip)) + 0.30 * np.maximum(ax - 0.35, 0.0)
+    depth = y - collar
+    body = patch.inside(depth * -0.8)
+    hem = depth * (1.0 / 0.06)
+    patch.cover(cloth, 1.0 - 0.3 * np.exp(-(hem * hem)), body)
 
 
 def draw_ears(canvas: Canvas, look: Look) -> None:
     """Two ears behind the face; the turn of the head hides one of them."""
     traits = look.traits
-    dx, dy = canvas.parallax(-0.45)
-    for side in (-1, 1):
-        cx = side * (traits.face_width + 0.005 + 0.06 * traits.ear_stance)
-        rx, ry = 0.075 + 0.035 * traits.ear_size + 0.02 * traits.ear_stance, 0.14 + 0.08 * traits.ear_size
-        ear = canvas.patch(cx - 0.3, cx + 0.3, -0.35, 0.5).moved(dx, dy)
-        px, py = (ear.x - cx) / rx, (ear.y - 0.06) / ry
-        lean = px + side * -0.25 * py
-        radius = np.sqrt(lean * lean + py * py)
-        alpha = ear.inside((radius - 1.0) * 0.09)
-        ear.paint(shaded(look.skin, 0.80), alpha)
-        ear.multiply((0.62, 0.45, 0.42), alpha * np.exp(-(((radius - 0.45) / 0.28) ** 2)) * 0.7)
+    wide, high = 0.075 + 0.035 * traits.ear_size + 0.02 * traits.ear_stance, 0.14 + 0.08 * traits.ear_size
+    cx = traits.face_width + 0.005 + 0.06 * traits.ear_stance
+    patch = canvas.patch(-cx - 0.3, cx + 0.3, -0.22, 0.36).moved(*canvas.parallax(-0.45)).folded()
+    y = (patch.y - 0.06) * (1.0 / high)
+    x = (patch.x - cx) * (1.0 / wide) - 0.25 * y
+    radius = np.sqrt(x * x + y * y)
+    alpha = patch.inside((radius - 1.0) * 0.09)
+    bowl = (radius - 0.45) * (1.0 / 0.28)
+    patch.cover(shaded(look.skin, 0.80), 1.0 - 0.36 * np.exp(-(bowl * bowl)), alpha)
 
 
 def draw_skin(canvas: Canvas, look: Look, head: Array) -> None:
     """Skin of the face with what belongs to it: blush, freckles, stubble shadow, mole, tired eyes."""
     traits, x, y = look.traits, canvas.x, canvas.y
     canvas.paint(look.skin, head)
-    ax = np.abs(x)
-    glow = blob(ax, y, (0.36, 0.22), (0.22, 0.17)) + 0.8 * blob(x, y, (0.0, look.nose_y - 0.06), (0.13, 0.10))
+    glow = blob(np.abs(x), y, (0.36, 0.22), (0.22, 0.17))
+    glow += 0.8 * blob(x, y, (0.0, look.nose_y - 0.06), (0.13, 0.10))
     canvas.multiply((1.0, 0.80, 0.80), head * glow * (0.15 + 0.85 * traits.blush))
     if traits.freckles > 0:
         _freckles(canvas.patch(-0.62, 0.62, -0.15, 0.5), traits)
-    for side in (-1, 1):
-        spot = canvas.patch(side * 0.32 - 0.25, side * 0.32 + 0.25, look.eye_y, look.eye_y + 0.3)
-        bag = blob(spot.x, spot.y, (side * (traits.eye_spacing - 0.01), look.eye_y + 0.125), (0.15, 0.045))
-        spot.multiply((0.66, 0.55, 0.60), bag * 0.75 * traits.eye_bags)
+    spot = canvas.patch(-0.55, 0.55, look.eye_y + 0.02, look.eye_y + 0.23).folded()
+    bag = blob(spot.x, spot.y, (traits.eye_spacing - 0.01, look.eye_y + 0.125), (0.15, 0.045))
+    spot.multiply((0.66, 0.55, 0.60), bag * (0.75 * traits.eye_bags))
     if traits.mole > 0:
         cx, cy = 0.42 * traits.mole_x, 0.36 + 0.30 * traits.mole_y
         spot = canvas.patch(cx - 0.08, cx + 0.08, cy - 0.08, cy + 0.08)
@@ -174,7 +182,7 @@ def _freckles(patch: Patch, traits: Traits) -> None:
     v = patch.y * 14.0 + 2.0 * np.sin(patch.x * 8.0 + 1.7 * phase) - phase
     spots = (
         np.maximum(np.sin(u) * np.sin(v), 0.0) ** 2
-        + np.maximum(np.cos(u * 0.83) * np.cos(v * 0.91), 0.0) ** 3
+        + np.maximum(np.cos(u * 0.83) * np.cos(v * 0.91), 0.0) ** 2
     )
     where = blob(np.abs(patch.x), patch.y, (0.24, 0.15), (0.26, 0.17))
     patch.multiply((0.62, 0.42, 0.30), np.minimum(1.6 * spots, 1.0) * where * traits.freckles)
@@ -183,30 +191,29 @@ def _freckles(patch: Patch, traits: Traits) -> None:
 def draw_facial_hair(canvas: Canvas, look: Look, head: Array) -> None:
     """Stubble, beard and moustache; the lips are drawn over them afterwards."""
     traits = look.traits
-    x, y, hair = canvas.x, canvas.y, shaded(look.hair, 0.85)
     if traits.stubble <= 0 and traits.beard <= 0 and traits.moustache <= 0:
         return
-    s = np.abs(x) / traits.face_width
+    patch = canvas.patch(-0.80, 0.80, -0.12, 1.15)
+    x, y, face = patch.x, patch.y, head[patch.part]
+    s = np.abs(x) * (1.0 / traits.face_width)
     cheek_line = look.mouth_y - 0.10 + 0.10 * np.cos(3.0 * s) - 0.62 * smooth(0.55, 1.0, s)
-    area = smooth(-0.06, 0.07, y - cheek_line) * head
-    lip = blob(x, y, (0.0, look.mouth_y - 0.11), (0.24, 0.07))
+    area = smooth(-0.06, 0.07, y - cheek_line) * face
     grain = 0.82 + 0.18 * np.sin(x * 61 + 3 * np.sin(y * 23)) * np.sin(y * 47 + 3 * np.sin(x * 31))
     if traits.stubble > 0:
+        lip = blob(x, y, (0.0, look.mouth_y - 0.11), (0.24, 0.07))
         shade = np.minimum(area + 0.8 * lip, 1.0) * (0.42 * traits.stubble)
-        canvas.multiply((0.50, 0.54, 0.60), shade * grain)
+        patch.multiply((0.50, 0.54, 0.60), shade * grain)
+    hair = shaded(look.hair, 0.85)
     if traits.beard > 0:
         # A small beard stays around the chin; a full one reaches the sideburns.
         reach = smooth(0.45 + 0.75 * traits.beard, 0.15 + 0.75 * traits.beard, s)
         reach = np.maximum(reach, ramp(0.62, 0.85, traits.beard))
-        cover = np.minimum(area * reach * (0.72 + 0.5 * traits.beard), 1.0)
-        canvas.paint(hair, cover * grain)
+        patch.cover(hair, 0.75 + 0.25 * grain, np.minimum(area * reach * (0.72 + 0.5 * traits.beard), 1.0))
     if traits.moustache > 0:
-        top = look.mouth_y - 0.155 + 0.9 * x * x
-        inside = smooth(-0.02, 0.025, y - top) * smooth(
-            0.02, -0.02, y - top - 0.055 - 0.06 * traits.moustache
-        )
+        below = y - look.mouth_y + 0.155 - 0.9 * x * x
+        inside = smooth(-0.02, 0.025, below) * smooth(0.02, -0.02, below - 0.055 - 0.06 * traits.moustache)
         cover = inside * smooth(0.36, 0.22, np.abs(x)) * min(1.0, 0.55 + 0.6 * traits.moustache)
-        canvas.paint(hair, cover * grain)
+        patch.cover(hair, 0.75 + 0.25 * grain, cover)
 
 
 def relief(look: Look, canvas: Canvas) -> Array:

@@ -8,7 +8,6 @@ import numpy as np
 
 from stargan_ray.data.face_actions import Actions
 from stargan_ray.data.face_drawing import Array, Canvas, Colour, Pose, rgb, smooth
-from stargan_ray.data.face_features import draw_brows, draw_eyes, draw_folds, draw_mouth, draw_nose
 from stargan_ray.data.face_hair import draw_back_hair, draw_front_hair, draw_glasses, strands
 from stargan_ray.data.face_head import (
     draw_ears,
@@ -21,7 +20,9 @@ from stargan_ray.data.face_head import (
     outline,
     relief,
 )
+from stargan_ray.data.face_lower import draw_folds, draw_mouth, draw_nose
 from stargan_ray.data.face_traits import Traits
+from stargan_ray.data.face_upper import draw_brows, draw_eyes, draw_forehead
 
 _WALL = (rgb(148, 160, 172), rgb(196, 202, 208))
 _CLOTH = rgb(70, 84, 110)
@@ -68,6 +69,7 @@ def portrait(traits: Traits, acts: Actions, scene: Scene, size: int) -> Array:
     draw_mouth(canvas, person)
     draw_eyes(canvas, person, scene.gaze)
     draw_brows(canvas, person)
+    draw_forehead(canvas, person)
     _light(canvas, relief(person, canvas), head, scene)
     draw_front_hair(canvas, person, silhouette, head, texture)
     draw_glasses(canvas, person)

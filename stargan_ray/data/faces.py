@@ -183,8 +183,16 @@ def _plan(seed: int, number: int, images: int, imbalance: float) -> tuple[int, .
     return tuple(int(e) for e in rng.permutation(found))
 
 
+@lru_cache(maxsize=64)
+def _label_draws(seed: int, number: int, images: int) -> list[list[float]]:
+    draws: list[list[float]] = (
+        np.random.default_rng([seed, _STREAM_LABEL, number]).random((images, 2)).tolist()
+    )
+    return draws
+
+
 def _label(config: FacesConfig, number: int, image: int, expression: int) -> int:
-    chance, other = np.random.default_rng([config.seed, _STREAM_LABEL, number, image]).random(2).tolist()
+    chance, other = _label_draws(config.seed, number, config.images_per_person)[image]
     if chance >= config.label_noise:
         return expression
     if config.noise_kind == "asymmetric":
