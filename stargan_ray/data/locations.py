@@ -6,7 +6,7 @@ import functools
 import os
 import socket
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 import pyarrow.fs as pafs
 
@@ -56,7 +56,7 @@ class StorageError(InputError):
     """A URI cannot be read or written, with the reason and the remedy in one line."""
 
 
-def failure(verb: str, uri: str, error: OSError | UnicodeDecodeError) -> StorageError:
+def failure(verb: str, uri: str, error: OSError) -> StorageError:
     """The one-line error for what went wrong below: ``cannot <verb> <uri>: <remedy>``."""
     if isinstance(error, StorageError):
         return error
@@ -118,9 +118,21 @@ def absolute(uri: str) -> str:
 
 
 def join(uri: str, *parts: str) -> str:
-    """The URI of something below ``uri``; the query parameters of an s3 URI stay at the end."""
-    base, question, query = (uri, "", "") if local_path(uri) is not None else uri.partition("?")
-    return "/".join([base.rstrip("/"), *parts]) + question + query
+    """The URI of something below ``uri``.
+
+    Args:
+        uri: A folder; the query parameters of an s3 URI stay at the end.
+        parts: Names as they are in the store; where a URI needs it they are percent-encoded.
+    """
+    base, question, query = uri.partition("?") if "://" in uri else (uri, "", "")
+    names = [quote(part) for part in parts] if "://" in uri else parts
+    return "/".join([base.rstrip("/"), *names]) + question + query
+
+
+def parent(uri: str) -> str:
+    """The URI of the folder that ``uri`` lies in."""
+    base, question, query = uri.partition("?") if "://" in uri else (uri, "", "")
+    return (base.rstrip("/").rpartition("/")[0] or "/") + question + query
 
 
 @functools.lru_cache(maxsize=16)

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import uuid
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from stargan_ray.data.locations import StorageError, absolute, failure, join, local_path, resolve
+from stargan_ray.data.locations import StorageError, absolute, failure, join, local_path, parent, resolve
 
 __all__ = [
+    "Listed",
     "StorageError",
     "absolute",
     "check_writable",
@@ -34,6 +37,7 @@ __all__ = [
     "list_names",
     "local_path",
     "open_input",
+    "parent",
     "put_folder",
     "read_bytes",
     "resolve",
@@ -116,25 +120,43 @@ def size(uri: str) -> int:
     return int(info.size)
 
 
-def list_folder(uri: str) -> list[pafs.FileInfo]:
-    """What lies directly in a folder, sorted by name; empty when the folder is absent.
+@dataclass(frozen=True)
+class Listed:
+    """Something that lies in a folder; a link stands for what it points to."""
 
-    Local links are followed; a link to nowhere is listed with type NotFound.
+    name: str
+    folder: bool
+    size: int | None  # bytes; None for what cannot be read as a file, such as a pipe or a link to nowhere
+    modified: int  # ns since 1970, 0 if unknown
+
+
+def list_folder(uri: str) -> list[Listed]:
+    """What lies directly in a folder, sorted by name; empty when the folder is absent.
 
     Raises:
         StorageError: If the folder cannot be listed.
     """
-    filesystem, path = resolve(uri)
+    local = local_path(uri)
     try:
-        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    except (OSError, UnicodeDecodeError) as error:
+        if (
+            local is not None
+        ):  # not through pyarrow, which gives up a whole folder for one name that is no UTF-8
+            found = [_listed_local(entry) for entry in os.scandir(local)] if local.exists() else []
+        else:
+            filesystem, path = resolve(uri)
+            infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+            found = [
+                Listed(info.base_name, info.type == pafs.FileType.Directory, info.size, info.mtime_ns or 0)
+                for info in infos
+            ]
+    except OSError as error:
         raise failure("list", uri, error) from error
-    return sorted(infos, key=lambda info: info.base_name)
+    return sorted(found, key=lambda listed: listed.name)
 
 
 def list_names(uri: str) -> list[str]:
     """Names of the files and folders directly in a folder, sorted; empty when the folder is absent."""
-    return [info.base_name for info in list_folder(uri)]
+    return [listed.name for listed in list_folder(uri)]
 
 
 def delete(uri: str) -> None:
@@ -197,6 +219,17 @@ def _info(uri: str) -> pafs.FileInfo:
         return filesystem.get_file_info(path)
     except OSError as error:
         raise failure("read", uri, error) from error
+
+
+def _listed_local(entry: os.DirEntry[str]) -> Listed:
+    try:
+        found = entry.stat()
+    except OSError:
+        return Listed(entry.name, False, None, 0)
+    regular = stat.S_ISREG(found.st_mode)
+    return Listed(
+        entry.name, stat.S_ISDIR(found.st_mode), found.st_size if regular else None, found.st_mtime_ns
+    )
 
 
 def _write_local(path: Path, data: Any) -> None:

@@ -46,11 +46,17 @@ class Source:
     domains: tuple[str, ...]
     units: tuple[Unit, ...]
     skipped: tuple[Skipped, ...] = ()  # found before any unit ran
+    notes: tuple[str, ...] = ()  # what a person should know of how the layout was understood
     every_domain: bool = False  # whether each domain must have rows in train, and in val if there is a val
 
     def identity(self) -> dict[str, object]:
         """The description and a hash over all units: equal identities, equal data sets."""
-        plan = hashlib.sha256("".join(unit.fingerprint for unit in self.units).encode()).hexdigest()
+        told = [
+            [unit.fingerprint for unit in self.units],
+            [vars(each) for each in self.skipped],
+            self.domains,
+        ]
+        plan = hashlib.sha256(json.dumps(told).encode()).hexdigest()
         described: dict[str, object] = json.loads(json.dumps(dict(self.description)))
         return described | {"plan": plan}
 

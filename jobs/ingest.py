@@ -1,0 +1,89 @@
+"""Read a published layout and write it as a data set: Parquet shards and a manifest at a URI.
+
+    python jobs/ingest.py faces --out data/faces --faces.people 200
+    python jobs/ingest.py folder photos/ --out s3://bucket/photos --parallel 4
+    python jobs/ingest.py folder photos.csv --out data/photos
+
+The same command again continues where a stopped one left off, and does nothing where one was done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import rich
+import tyro
+
+from stargan_ray.data.faces import FacesConfig
+from stargan_ray.data.readers.faces import read_faces
+from stargan_ray.data.readers.files import Limits
+from stargan_ray.data.readers.folder import FolderConfig, read_folder
+from stargan_ray.data.units import SHARD_ROWS, Source
+from stargan_ray.errors import InputError
+from stargan_ray.runtime import cli, ingest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where the data set goes, and how.
+
+    Attributes:
+        out: a path or s3://bucket/prefix.
+        parallel: processes; None is one, or a whole cluster if RAY_ADDRESS names one.
+        overwrite: replace another data set there.
+        shard_rows: most rows of a shard.
+    """
+
+    out: str
+    parallel: int | None = None
+    overwrite: bool = False
+    shard_rows: int = SHARD_ROWS
+
+    def __post_init__(self) -> None:
+        if self.shard_rows < 1 or (self.parallel is not None and self.parallel < 1):
+            raise InputError("--shard-rows and --parallel must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faces(Output):
+    """Generated faces, with their truth beside them for evaluation."""
+
+    faces: FacesConfig = field(default_factory=FacesConfig)
+
+    def source(self) -> Source:
+        """The faces, not drawn yet."""
+        return read_faces(self.faces, self.shard_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(Output):
+    """A folder {train,val,test}/<domain>/*, or a CSV with path, expression, identity, split.
+
+    Attributes:
+        path: the folder or the CSV.
+        limits: what is refused.
+        allow_missing: accept a domain without images in train or in val.
+    """
+
+    path: tyro.conf.Positional[str]
+    limits: Limits = field(default_factory=Limits)
+    allow_missing: bool = False
+
+    def source(self) -> Source:
+        """The files, listed but not read yet."""
+        return read_folder(FolderConfig(self.path, self.limits, self.allow_missing), self.shard_rows)
+
+
+def main() -> None:
+    """Parse, write, print where the result is."""
+    job = tyro.cli(Faces | Folder, description=__doc__)
+    manifest = ingest.ingest(job.source(), job.out, parallel=job.parallel, overwrite=job.overwrite)
+    rich.print(ingest.table(manifest))
+    for reason, count in manifest.skipped.items():
+        print(f"skipped: {count} {reason} (listed in skipped.parquet)")
+    print(f"{manifest.rows} rows, {manifest.image_bytes / 1e6:.1f} MB, content {manifest.content_hash[:12]}")
+    print(f"data set: {job.out}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
