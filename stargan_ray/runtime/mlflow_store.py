@@ -1,0 +1,74 @@
+"""Which MLflow store is meant, and how it is reached: at once, or with one clear line why not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from stargan_ray.errors import InputError
+
+EXPERIMENT = "stargan-ray"
+_PROBE_S = 3.0
+# MLflow's defaults wait for minutes. A person's own settings win.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or a SQLite file under ``runs/`` of the working directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('runs/mlflow.db').absolute()}"
+
+
+def connect(uri: str) -> Any:
+    """An ``MlflowClient``.
+
+    Raises:
+        InputError: a server does not answer at once, or the store cannot be opened.
+    """
+    for variable, value in _PATIENCE.items():
+        os.environ.setdefault(variable, value)
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), timeout=_PROBE_S).close()
+        except OSError as error:
+            raise InputError(
+                f"MLflow at {uri} cannot be reached ({error}): start it, or correct MLFLOW_TRACKING_URI"
+            ) from error
+    elif parts.scheme == "sqlite":
+        try:
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the MLflow store {uri} cannot be made: {error}") from error
+    for noisy in ("alembic", "mlflow.store.db.utils"):  # a new store tells of every migration
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except (MlflowException, OSError) as error:
+        raise InputError(f"the MLflow store {uri} cannot be opened: {' '.join(str(error).split())}") from error
+
+
+def experiment_id(client: Any, uri: str, name: str) -> str:
+    """The id of an experiment, made when it is not there; a local store keeps artifacts beside itself."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        place = None
+        if not uri.startswith("http"):
+            store = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else Path("runs/mlflow.db")
+            place = (store.absolute().parent / "mlartifacts" / name).as_uri()
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:  # another process has made it meanwhile
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
