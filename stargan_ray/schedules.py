@@ -39,8 +39,8 @@ class UniformSteps:
     """``start`` until ``ramp_start``, then up to ``end`` at ``ramp_end`` in equal steps, then ``end``.
 
     The paper gives λ_id "from 0.1 till 4 with linear uniform steps after 25 thousand iterations" and neither
-    the step nor the last iteration; here the value rises every ``step_size`` iterations by the same amount and
-    reaches ``end`` exactly at ``ramp_end``. ``step_size = 1`` is a plain linear ramp.
+    the step nor the last iteration; here the value rises every ``step_size`` iterations by the same amount
+    and reaches ``end`` exactly at ``ramp_end``. ``step_size = 1`` is a plain linear ramp.
     """
 
     start: float = 0.1
@@ -54,9 +54,7 @@ class UniformSteps:
         if self.start < 0 or self.end < 0:
             raise InputError(f"lambda start, end = {self.start}, {self.end}: allowed are values >= 0")
         if self.ramp_start < 0 or self.ramp_end < self.ramp_start:
-            raise InputError(
-                f"ramp_end = {self.ramp_end}: allowed are values >= ramp_start = {self.ramp_start} >= 0"
-            )
+            raise InputError(f"ramp_end = {self.ramp_end}: allowed are values >= ramp_start = {self.ramp_start} >= 0")
         if self.step_size < 1:
             raise InputError(f"step_size = {self.step_size}: allowed are values >= 1")
 

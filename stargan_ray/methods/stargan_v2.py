@@ -2,8 +2,9 @@
 
 One iteration is four updates in the published order: D with latent styles, D with reference styles,
 G + F + E with latent styles, G alone with reference styles (the authors found that training E there degrades
-results strongly). The mathematics is the published one at less cost: work whose gradient is thrown away is done
-without a graph, and the latent fake of D's update is reused, graph and all, in G's (G and F have not moved).
+results strongly). The mathematics is the published one at less cost: work whose gradient is thrown away is
+done without a graph, and the latent fake of D's update is reused, graph and all, in G's (G and F have not
+moved in between).
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ class StarGANv2:
         depth: residual blocks of each kind at the bottleneck.
         style_dim, latent_dim, mapping_hidden: widths of the style code, the latent code and F.
         compose: ``image`` (published) or ``mask`` (an edit of the source, see ``Generator``).
+        patch: p × p pixels folded into channels before the first layers; 1 = published.
         lambda_sty, lambda_cyc, lambda_r1: constant weights.
         lambda_ds: weight of the diversity term over time.
+        r1_every: R1 on steps divisible by it, at ``r1_every`` times the weight; 1 = published, more is cheaper
+            and other mathematics.
+        reference_every: the two reference updates on steps divisible by it; 1 = published, as above.
         rate_g, rate_d, rate_e, rate_f: learning rates of Adam for G, D, E and F.
         beta1, beta2, weight_decay: Adam.
     """
@@ -53,10 +58,13 @@ class StarGANv2:
     latent_dim: int = 16
     mapping_hidden: int = 512
     compose: Compose = "image"
+    patch: int = 1
     lambda_sty: float = 1.0
     lambda_cyc: float = 1.0
     lambda_r1: float = 1.0
     lambda_ds: LinearDecay = LinearDecay(1.0, 100_000)
+    r1_every: int = 1
+    reference_every: int = 1
     rate_g: float = 1e-4
     rate_d: float = 1e-4
     rate_e: float = 1e-4
@@ -70,6 +78,13 @@ class StarGANv2:
         for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "rate_g", "rate_d", "rate_e", "rate_f"):
             if getattr(self, field) < 0:
                 raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 0")
+        for field in ("r1_every", "reference_every"):
+            if getattr(self, field) < 1:
+                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 1")
+        for field, least in (("bottleneck", 4), ("patch", 1)):
+            value = getattr(self, field)
+            if value < least or value & (value - 1):
+                raise InputError(f"method.{field} = {value}: allowed are powers of two >= {least}")
 
     @property
     def embedding_dim(self) -> int:
@@ -78,13 +93,14 @@ class StarGANv2:
 
     def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
         """G, F, E, D for images of ``size`` pixels (a power of two, at least twice the bottleneck)."""
-        if size & (size - 1) or size < 2 * self.bottleneck or self.bottleneck < 4:
+        least = 2 * self.bottleneck * self.patch
+        if size & (size - 1) or size < least:
             raise InputError(
-                f"data.size = {size}: allowed are powers of two >= {2 * self.bottleneck} "
-                f"(twice method.bottleneck = {self.bottleneck}, itself >= 4)"
+                f"data.size = {size}: allowed are powers of two >= {least} (twice method.bottleneck = "
+                f"{self.bottleneck} times method.patch = {self.patch})"
             )
         first = self.first or 2**14 // size
-        critic = {"first": self.first_critic or first, "largest": self.largest}
+        critic = {"first": self.first_critic or first, "largest": self.largest, "patch": self.patch}
         return {
             "generator": Generator(
                 size,
@@ -95,6 +111,7 @@ class StarGANv2:
                 style_dim=self.style_dim,
                 embedding_dim=self.embedding_dim,
                 compose=self.compose,
+                patch=self.patch,
             ),
             "mapping": MappingNetwork(
                 domains, latent_dim=self.latent_dim, style_dim=self.style_dim, hidden=self.mapping_hidden
@@ -107,9 +124,9 @@ class StarGANv2:
         """The four updates of one iteration in the published order."""
         return (
             Phase("d_latent", ("discriminator",), self.d_latent, keeps=("generator", "mapping")),
-            Phase("d_reference", ("discriminator",), self.d_reference),
+            Phase("d_reference", ("discriminator",), self.d_reference, every=self.reference_every),
             Phase("g_latent", ("generator", "mapping", "style_encoder"), self.g_latent),
-            Phase("g_reference", ("generator",), self.g_reference),
+            Phase("g_reference", ("generator",), self.g_reference, every=self.reference_every),
         )
 
     def optimizer(self, name: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -190,17 +207,20 @@ class StarGANv2:
 
     def _discriminate(self, networks: Networks, batch: Batch, step: Step, fake: Tensor) -> Terms:
         embedding = self.embedding(networks, batch, step)
-        real = batch["source"].detach().requires_grad_()
+        penalised = bool(self.lambda_r1) and step.index % self.r1_every == 0
+        real = batch["source"].detach().requires_grad_(penalised)
         # R1's second derivatives lose their meaning in bf16: D sees real images in full precision.
         with torch.autocast(real.device.type, enabled=False):
             on_real = networks["discriminator"](real, batch["source_label"], embedding)
-            penalty = losses.r1_penalty(on_real, real)
         on_fake = networks["discriminator"](fake, batch["target_label"], embedding)
-        return {
+        terms = {
             "real": Term(losses.adversarial(on_real, real=True)),
             "fake": Term(losses.adversarial(on_fake, real=False)),
-            "r1": Term(penalty, self.lambda_r1),
         }
+        if penalised:
+            weight = self.lambda_r1 * self.r1_every
+            terms["r1"] = Term(losses.r1_penalty(on_real, real), weight)
+        return terms
 
     def _generate(
         self, networks: Networks, batch: Batch, step: Step, fake: Tensor, own: Tensor, other: Tensor
@@ -220,7 +240,7 @@ class StarGANv2:
             terms["cyc"] = Term(losses.l1(cycle, batch["source"]), self.lambda_cyc)
         return {**terms, **self.extra_terms(networks, batch, step, fake)}
 
-    # -- use --------------------------------------------------------------------------------------------------
+    # -- use ------------------------------------------------------------------------------------------------
 
     def translate(self, networks: Networks, image: Tensor, source_label: Tensor, target: Target) -> Tensor:
         """Translate images (b, 3, H, W); an intensity below 1 moves the style from the source's own."""

@@ -1,9 +1,9 @@
 """StarGAN v2 with an identity loss: the paper's method.
 
 Three changes to StarGAN v2 (section III.C of the paper): the identity embedding of the source enters G, the
-identity loss λ_id · ‖f(x) − f(G(x, s))‖² acts on G, F and E, and the identity acts on D. The paper feeds L_id
-"to both the discriminator and generator"; L_id does not depend on D's parameters, so added to D's loss it would
-do nothing. Here D gets the identity as an input instead (``conditional_critic``): the embedding of the person
+identity loss λ_id · ‖f(x) − f(G(x, s))‖² acts on G, F and E, and the identity acts on D. The paper feeds
+L_id "to both the discriminator and generator"; L_id does not depend on D's parameters, so added to D's loss
+it would do nothing. Here D gets the identity as an input instead (``conditional_critic``): the embedding of the person
 that the image must show, its own for a real image, the source's for a fake.
 """
 

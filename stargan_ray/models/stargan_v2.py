@@ -3,13 +3,15 @@
 Legend of shapes: b batch, H = W image size in pixels, K domains, S style code, L latent code, I identity
 embedding. Images are in [-1, 1]; labels are (b,) int64 in [0, K).
 
-Two things are ours, both off by default, and with both off the parameter counts are the published ones:
+Three things are ours, all off by default, and with all off the parameter counts are the published ones:
 the identity embedding as an input of G (added to the stem's features, the paper's Fig. 2) and of D (a
-projection term), and ``compose="mask"``, an output that edits the source instead of repainting it.
+projection term); ``compose="mask"``, an output that edits the source instead of repainting it; and ``patch``,
+which folds p × p pixels into channels before the stem and costs about p² less (for machines without a GPU).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Literal
 
@@ -23,13 +25,21 @@ Compose = Literal["image", "mask"]
 
 
 def stage_widths(size: int, smallest: int, first: int, largest: int) -> list[int]:
-    """Channels of each resolution from ``size`` down to ``smallest``: doubled at each halving up to ``largest``.
+    """Channels at each resolution from ``size`` down to ``smallest``: doubled at each halving up to ``largest``.
 
     >>> stage_widths(256, 16, 64, 512)
     [64, 128, 256, 512, 512]
     """
     stages = int(math.log2(size // smallest)) + 1
     return [min(largest, first << stage) for stage in range(stages)]
+
+
+def _fold(image: Tensor, patch: int) -> Tensor:
+    return F.pixel_unshuffle(image, patch) if patch > 1 else image
+
+
+def _unfold(image: Tensor, patch: int) -> Tensor:
+    return F.pixel_shuffle(image, patch) if patch > 1 else image
 
 
 class Generator(nn.Module):
@@ -45,6 +55,7 @@ class Generator(nn.Module):
         embedding_dim: I, 0 for none: the embedding enters by a projection added to the stem's features.
         compose: ``image`` = the published output; ``mask`` = m · colour + (1 − m) · x with m in (0, 1)
             predicted per pixel, so that what carries no expression is copied instead of repainted.
+        patch: p, pixels folded into channels per side; published 1 (none). ``first`` counts at H / p.
     """
 
     def __init__(
@@ -58,39 +69,41 @@ class Generator(nn.Module):
         style_dim: int = 64,
         embedding_dim: int = 0,
         compose: Compose = "image",
+        patch: int = 1,
     ) -> None:
         super().__init__()
-        widths = stage_widths(size, bottleneck, first, largest)
+        widths = stage_widths(size // patch, bottleneck, first, largest)
         deep = widths[-1]
         self.compose = compose
-        self.stem = nn.Conv2d(3, first, 3, padding=1)
-        down = zip(widths[:-1], widths[1:], strict=True)
+        self.patch = patch
+        self.stem = nn.Conv2d(3 * patch**2, first, 3, padding=1)
+        down = itertools.pairwise(widths)
         self.encode = nn.ModuleList(
             [ResidualBlock(a, b, normalize=True, downsample=True) for a, b in down]
             + [ResidualBlock(deep, deep, normalize=True) for _ in range(depth)]
         )
-        up = zip(widths[:0:-1], widths[-2::-1], strict=True)
+        up = itertools.pairwise(reversed(widths))
         self.decode = nn.ModuleList(
             [AdaINBlock(deep, deep, style_dim) for _ in range(depth)]
             + [AdaINBlock(a, b, style_dim, upsample=True) for a, b in up]
         )
         self.norm = nn.InstanceNorm2d(first, affine=True)
-        self.paint = nn.Conv2d(first, 4 if compose == "mask" else 3, 1)
+        self.paint = nn.Conv2d(first, (4 if compose == "mask" else 3) * patch**2, 1)
         he_init(self)
         self.identity = nn.Linear(embedding_dim, first, bias=False) if embedding_dim else None
         if self.identity is not None:
             nn.init.zeros_(self.identity.weight)  # training starts as StarGAN v2; the gradient is not zero
 
     def forward(self, image: Tensor, style: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """Translate; ``embedding`` (b, I) is the source's and needed exactly when the network has an input for it."""
-        x = self.stem(image)
+        """Translate; ``embedding`` (b, I) is the source's, needed exactly when the network has an input for it."""
+        x = self.stem(_fold(image, self.patch))
         if self.identity is not None:
             x = x + self.identity(embedding)[:, :, None, None]
         for block in self.encode:
             x = block(x)
         for block in self.decode:
             x = block(x, style)
-        x = self.paint(F.leaky_relu(self.norm(x), 0.2))
+        x = _unfold(self.paint(F.leaky_relu(self.norm(x), 0.2)), self.patch)
         if self.compose == "image":
             return x
         return torch.lerp(image, x[:, :3], x[:, 3:].sigmoid())
@@ -102,7 +115,7 @@ class MappingNetwork(nn.Module):
     def __init__(self, domains: int, *, latent_dim: int = 16, style_dim: int = 64, hidden: int = 512) -> None:
         super().__init__()
         widths = [latent_dim] + 4 * [hidden]
-        self.shared = nn.ModuleList([nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)])
+        self.shared = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(widths)])
         he_init(self)
         self.branch = nn.ModuleList([DomainLinear(domains, hidden, hidden) for _ in range(3)])
         self.out = DomainLinear(domains, hidden, style_dim)
@@ -120,18 +133,18 @@ class MappingNetwork(nn.Module):
 class _Critic(nn.Module):
     """What E and D share: a stem, residual blocks without norm down to 4×4, a 4×4 valid convolution."""
 
-    def __init__(self, size: int, first: int, largest: int) -> None:
+    def __init__(self, size: int, first: int, largest: int, patch: int) -> None:
         super().__init__()
-        widths = stage_widths(size, 4, first, largest)
-        self.stem = nn.Conv2d(3, first, 3, padding=1)
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.blocks = nn.ModuleList([ResidualBlock(a, b, downsample=True) for a, b in pairs])
+        widths = stage_widths(size // patch, 4, first, largest)
+        self.patch = patch
+        self.stem = nn.Conv2d(3 * patch**2, first, 3, padding=1)
+        self.blocks = nn.ModuleList([ResidualBlock(a, b, downsample=True) for a, b in itertools.pairwise(widths)])
         self.last = nn.Conv2d(widths[-1], widths[-1], 4)
         self.width = widths[-1]
 
     def features(self, image: Tensor) -> Tensor:
         """(b, 3, H, W) -> (b, width)."""
-        x = self.stem(image)
+        x = self.stem(_fold(image, self.patch))
         for block in self.blocks:
             x = block(x)
         return F.leaky_relu(self.last(F.leaky_relu(x, 0.2)), 0.2).flatten(1)
@@ -141,9 +154,9 @@ class StyleEncoder(_Critic):
     """E_y(x): image (b, 3, H, W), label (b,) -> style (b, S); one linear head a domain."""
 
     def __init__(
-        self, size: int, domains: int, *, first: int, largest: int = 512, style_dim: int = 64
+        self, size: int, domains: int, *, first: int, largest: int = 512, style_dim: int = 64, patch: int = 1
     ) -> None:
-        super().__init__(size, first, largest)
+        super().__init__(size, first, largest, patch)
         he_init(self)
         self.head = DomainLinear(domains, self.width, style_dim)
 
@@ -156,14 +169,21 @@ class Discriminator(_Critic):
     """D_y(x): image (b, 3, H, W), label (b,) -> real/fake logit (b,) of the domain.
 
     With ``embedding_dim`` > 0 the logit gains ⟨W e, features(x)⟩ / √width, a projection term on the identity
-    embedding e (b, I) of the person that the image should show. L_id itself does not depend on D's parameters,
-    so this input is how the identity reaches D at all: it can reject a face whose person changed.
+    embedding e (b, I) of the person that the image should show. L_id itself does not depend on D's
+    parameters, so this input is how the identity reaches D at all: it can reject a face whose person changed.
     """
 
     def __init__(
-        self, size: int, domains: int, *, first: int, largest: int = 512, embedding_dim: int = 0
+        self,
+        size: int,
+        domains: int,
+        *,
+        first: int,
+        largest: int = 512,
+        embedding_dim: int = 0,
+        patch: int = 1,
     ) -> None:
-        super().__init__(size, first, largest)
+        super().__init__(size, first, largest, patch)
         he_init(self)
         self.head = DomainLinear(domains, self.width, 1)
         self.identity = nn.Linear(embedding_dim, self.width, bias=False) if embedding_dim else None

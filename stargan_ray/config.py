@@ -1,0 +1,205 @@
+"""The configuration of a run: typed, frozen, readable as JSON and rebuilt from it.
+
+``Recipe`` is everything that decides what a run computes. Recipes are named full configs in ``recipes.py``;
+flags only override fields. A method is its own dataclass, so its hyperparameters live in ``methods/``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stargan_ray.data.plan import Shape
+from stargan_ray.data.transforms import Augment
+from stargan_ray.errors import InputError, unknown
+from stargan_ray.methods.expression import ExpressionMethod
+from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
+
+AnyMethod = ExpressionMethod | IdentityMethod | StarGANv2 | StarGANv2Identity
+METHODS: dict[str, type[AnyMethod]] = {
+    method.name: method for method in (ExpressionMethod, IdentityMethod, StarGANv2, StarGANv2Identity)
+}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a step sees.
+
+    Attributes:
+        size: width and height of the decoded images in pixels.
+        shape: global batch, lanes and window (see ``data/plan.py``).
+        augment: ranges of the training augmentation.
+        images_per_person: K of the P×K batches of an identity network.
+        cache_mib: encoded row groups kept in memory by each reading process, MiB.
+        readers: Ray Data actors that read and decode for each worker.
+    """
+
+    size: int = 256
+    shape: Shape = Shape()
+    augment: Augment = Augment()
+    images_per_person: int = 4
+    cache_mib: int = 256
+    readers: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse sizes outside what the decoder makes."""
+        if not 16 <= self.size <= 2048:
+            raise InputError(f"data.size = {self.size}: allowed are 16 to 2048 pixels")
+        if self.cache_mib < 1 or self.readers < 1:
+            raise InputError(f"data.cache_mib, data.readers = {self.cache_mib}, {self.readers}: allowed are >= 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, how exactly, and what is written when. Intervals are in steps; 0 turns the thing off.
+
+    Attributes:
+        steps: iterations of the run.
+        seed: of every random stream of the run.
+        accumulate: parts that a worker's share of the batch is cut into, one after another.
+        precision: ``fp32``, or ``bf16`` autocast of the forward passes.
+        ema: decay of the averaged networks per iteration.
+        threads: CPU threads of a worker; 0 = the library's choice.
+        report_every: metrics are averaged over and sent after so many steps.
+        sample_every: sample grids.
+        validate_every: validation metrics.
+        checkpoint_every: checkpoints; the last step always writes one.
+        best: the validation metric that chooses the best checkpoint; empty = the latest is the best.
+        higher_is_better: the sense of ``best``.
+    """
+
+    steps: int = 100_000
+    seed: int = 0
+    accumulate: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    ema: float = 0.999
+    threads: int = 0
+    report_every: int = 50
+    sample_every: int = 5_000
+    validate_every: int = 5_000
+    checkpoint_every: int = 5_000
+    best: str = ""
+    higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse counts that no run can mean."""
+        for name in ("steps", "accumulate", "report_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train.{name} = {getattr(self, name)}: allowed are values >= 1")
+        for name in ("seed", "threads", "sample_every", "validate_every"):
+            if getattr(self, name) < 0:
+                raise InputError(f"train.{name} = {getattr(self, name)}: allowed are values >= 0")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"train.ema = {self.ema}: allowed is 0 <= ema < 1")
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """Where it runs; field for field what Ray's ``ScalingConfig`` takes.
+
+    Attributes:
+        num_workers: training processes; must divide ``data.shape.lanes``.
+        use_gpu: one GPU for each worker.
+        cpus_per_worker: CPUs reserved for each worker.
+        cpus_per_reader: CPUs reserved for each Ray Data actor.
+    """
+
+    num_workers: int = 1
+    use_gpu: bool = False
+    cpus_per_worker: float = 1.0
+    cpus_per_reader: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a run of nobody."""
+        if self.num_workers < 1:
+            raise InputError(f"scale.num_workers = {self.num_workers}: allowed are values >= 1")
+        if self.cpus_per_worker <= 0 or self.cpus_per_reader <= 0:
+            raise InputError("scale.cpus_per_worker, scale.cpus_per_reader: allowed are values > 0")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A full configuration under a name."""
+
+    name: str
+    about: str
+    method: AnyMethod
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+
+
+def to_json(config: Any) -> Any:
+    """A config as JSON values; a method carries its name."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        named = {"name": config.name} if type(config) in METHODS.values() else {}  # type: ignore[attr-defined]
+        return named | {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    return list(config) if isinstance(config, tuple) else config
+
+
+def from_json(values: dict[str, Any]) -> Recipe:
+    """The recipe of ``to_json``'s values, validated as any other; unknown fields are errors."""
+    recipe = _build(Recipe, values, "recipe")
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> value, as flags name the fields."""
+    flat: dict[str, Any] = {}
+    for name, value in to_json(config).items():
+        if isinstance(value, dict):
+            flat |= flatten_json(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def flatten_json(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """``flatten`` of JSON values."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten_json(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    names = {f.name for f in dataclasses.fields(kind)}
+    for name in values:
+        if name not in names:
+            raise unknown(f"field of {where}", name, names)
+    missing = [f.name for f in dataclasses.fields(kind) if f.name not in values and _required(f)]
+    if missing:
+        raise InputError(f"{where} lacks the field {missing[0]!r}")
+    return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _required(f: dataclasses.Field[Any]) -> bool:
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if hint == AnyMethod:
+        values = dict(value)
+        name = values.pop("name", "")
+        if name not in METHODS:
+            raise unknown("method", name, METHODS)
+        return _build(METHODS[name], values, where)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return tuple(value)
+    if origin in (Literal, typing.Union, types.UnionType):
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint):
+        raise InputError(f"{where} = {value!r}: allowed is a value of type {hint.__name__}")
+    return value

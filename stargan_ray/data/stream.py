@@ -1,0 +1,145 @@
+"""From decoded chunks to the batches of a worker, and the in-process source of chunks.
+
+A *source* yields, for one window after another, the decoded pools of the worker's lanes. Two exist: threads of
+this process (here) and Ray Data (``pipeline.py``); both read the same plan through the same function.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stargan_ray.data.decode import UndecodableError, decode
+from stargan_ray.data.plan import Plan
+from stargan_ray.data.shards import Dataset
+from stargan_ray.errors import InputError
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Source(Protocol):
+    """Decoded pools of some lanes, window after window."""
+
+    def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
+        """For each window of [start, stop): one (U, 3, H, W) array a lane, in the order of ``Chunk.rows``."""
+        ...
+
+
+def load_pool(dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> Pixels:
+    """Read and decode the images at some positions of the index; (U, 3, size, size) uint8."""
+    pool = np.empty((len(rows), 3, size, size), np.uint8)
+    for place, data in enumerate(dataset.images(rows)):
+        try:
+            pool[place] = decode(data, size)
+        except UndecodableError as error:
+            key = dataset.index["key"][int(rows[place])].as_py()
+            raise InputError(
+                f"{dataset.uri}: image {key!r} could be decoded at ingest and cannot now ({error}): "
+                "the shard changed; ingest the data again"
+            ) from error
+    return pool
+
+
+@dataclass(frozen=True)
+class ThreadSource:
+    """Reads and decodes the next window in a thread while this one is used; at most two are in memory."""
+
+    dataset: Dataset
+    plan: Plan
+    lanes: Sequence[int]
+    size: int
+
+    def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
+        """See ``Source``."""
+        ready: queue.Queue[list[Pixels] | BaseException] = queue.Queue(maxsize=1)
+        ended = threading.Event()
+
+        def fill() -> None:
+            try:
+                for window in range(start, stop):
+                    chunks = (self.plan.chunk(lane, window) for lane in self.lanes)
+                    _put(ready, [load_pool(self.dataset, c.rows, self.size) for c in chunks], ended)
+                    if ended.is_set():
+                        return
+            except BaseException as error:  # handed to the consumer, who raises it
+                _put(ready, error, ended)
+
+        threading.Thread(target=fill, daemon=True, name="decode").start()
+        try:
+            for _ in range(start, stop):
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            ended.set()
+
+
+def _put(
+    ready: queue.Queue[list[Pixels] | BaseException],
+    item: list[Pixels] | BaseException,
+    ended: threading.Event,
+) -> None:
+    """Put unless the consumer has gone."""
+    while not ended.is_set():
+        try:
+            ready.put(item, timeout=0.5)
+            return
+        except queue.Full:
+            continue
+
+
+@dataclass
+class Batches:
+    """The worker's share of the global batches from a step on.
+
+    Iterating yields dicts: image roles as uint8 (b, 3, H, W) and labels as int64 (b,), on the device, b being
+    the worker's part of the global batch. ``waited`` sums the seconds spent waiting for data.
+    """
+
+    source: Source
+    plan: Plan
+    lanes: Sequence[int]
+    device: torch.device
+    waited: float = 0.0
+
+    def steps(self, start: int, stop: int) -> Iterator[dict[str, Tensor]]:
+        """The batches of the steps [start, stop)."""
+        width = self.plan.shape.window
+        if start >= stop:
+            return
+        first, last = start // width, (stop - 1) // width
+        pools = self.source.windows(first, last + 1)
+        for window in range(first, last + 1):
+            began = time.perf_counter()
+            decoded = next(pools)
+            # One copy a window: every step then indexes what is already on the device.
+            images, labels = self._join(window, decoded)
+            self.waited += time.perf_counter() - began
+            pool = torch.from_numpy(np.concatenate(decoded)).to(self.device)
+            for step in range(max(start, window * width), min(stop, (window + 1) * width)):
+                at = step - window * width
+                yield {n: pool[v[at]] for n, v in images.items()} | {n: v[at] for n, v in labels.items()}
+
+    def _join(self, window: int, decoded: list[Pixels]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The lanes' chunks side by side: positions in the joined pool, and labels, (window, b) each."""
+        chunks = [self.plan.chunk(lane, window) for lane in self.lanes]
+        offsets = np.cumsum([0] + [len(pool) for pool in decoded[:-1]])
+        images = {
+            name: np.concatenate([c.images[name] + o for c, o in zip(chunks, offsets, strict=True)], axis=1)
+            for name in chunks[0].images
+        }
+        labels = {name: np.concatenate([c.labels[name] for c in chunks], axis=1) for name in chunks[0].labels}
+        return (
+            {name: torch.from_numpy(value).to(self.device) for name, value in images.items()},
+            {name: torch.from_numpy(value).to(self.device) for name, value in labels.items()},
+        )

@@ -1,0 +1,268 @@
+"""The one loop that trains every method, on one worker or many, under Ray or without it."""
+
+from __future__ import annotations
+
+import copy
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stargan_ray.config import Recipe, to_json
+from stargan_ray.data import transforms
+from stargan_ray.data.stream import Batches
+from stargan_ray.methods.base import Batch
+from stargan_ray.training.checkpoint import Checkpoints
+from stargan_ray.training.step import State, check_marks, run_step
+from stargan_ray.training.worker import Worker
+
+_ROLES = ("source", "reference", "reference2")
+
+
+class Recorder(Protocol):
+    """Where the records of a run go; rank 0 alone calls it."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers of a step."""
+        ...
+
+    def image(self, step: int, name: str, png: bytes) -> None:
+        """A picture of a step."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Whether a person asked the run to end after this step."""
+        ...
+
+
+class NoRecords:
+    """A recorder that keeps nothing."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Forget."""
+
+    def image(self, step: int, name: str, png: bytes) -> None:
+        """Forget."""
+
+    def stop_requested(self) -> bool:
+        """Never."""
+        return False
+
+
+@dataclass
+class Hooks:
+    """What the loop calls back; networks are the averaged ones where the method keeps averages.
+
+    Attributes:
+        validate: networks -> ``val/<metric>``; rank 0 alone.
+        sample: networks -> a PNG sample grid; rank 0 alone.
+    """
+
+    validate: Callable[[dict[str, nn.Module]], dict[str, float]] | None = None
+    sample: Callable[[dict[str, nn.Module]], bytes] | None = None
+
+
+@dataclass
+class Outcome:
+    """How a call of ``train`` ended."""
+
+    step: int
+    finished: bool
+    checkpoint: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def fresh_state(recipe: Recipe, domains: int, worker: Worker, helpers: dict[str, nn.Module]) -> State:
+    """Networks initialised from the seed (equal on every worker), optimisers and averages."""
+    torch.manual_seed(recipe.train.seed)
+    method = recipe.method
+    networks = {n: net.to(worker.device) for n, net in method.networks(recipe.data.size, domains).items()}
+    averaged = {n: copy.deepcopy(networks[n]).eval().requires_grad_(False) for n in method.averaged}
+    return State(
+        method=method,
+        networks=networks,
+        wrapped={name: worker.wrap(network) for name, network in networks.items()},
+        helpers={n: net.to(worker.device).eval().requires_grad_(False) for n, net in helpers.items()},
+        averaged=averaged,
+        optimizers={name: method.optimizer(name, list(net.parameters())) for name, net in networks.items()},
+    )
+
+
+def train(
+    recipe: Recipe,
+    state: State,
+    batches: Batches,
+    worker: Worker,
+    checkpoints: Checkpoints,
+    *,
+    meta: dict[str, Any],
+    recorder: Recorder | None = None,
+    hooks: Hooks | None = None,
+) -> Outcome:
+    """Train from ``state.step`` to ``recipe.train.steps``.
+
+    Args:
+        recipe: the run.
+        state: fresh or restored; changed in place.
+        batches: this worker's share of the global batches.
+        worker: the process.
+        checkpoints: where rank 0 writes.
+        meta: added to every meta.json (data hash, domains, commit, …).
+        recorder: where rank 0's records go.
+        hooks: validation and sample grids of rank 0.
+
+    Raises:
+        NonFiniteError: see ``run_step``; the last checkpoint is intact.
+        InputError: storage cannot be written.
+    """
+    run = _Run(recipe, state, batches, worker, checkpoints, meta, recorder or NoRecords(), hooks or Hooks())
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    return run.to_the_end()
+
+
+@dataclass
+class _Run:
+    recipe: Recipe
+    state: State
+    batches: Batches
+    worker: Worker
+    checkpoints: Checkpoints
+    meta: dict[str, Any]
+    recorder: Recorder
+    hooks: Hooks
+    history: list[dict[str, Tensor]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    since: float = 0.0
+    waited: float = 0.0
+    uri: str = ""
+
+    def to_the_end(self) -> Outcome:
+        config = self.recipe.train
+        self.since = time.perf_counter()
+        stopped = False
+        for raw in self.batches.steps(self.state.step, config.steps):
+            parts = list(self._parts(raw))
+            # ------------------------------------------------------------------------------------ the step
+            values = run_step(self.state, self.worker, parts, ema=config.ema, bf16=config.precision == "bf16")
+            # ---------------------------------------------------------------------------------------------
+            self.history.append(values)
+            done = self.state.step
+            if done % config.report_every == 0 or done == config.steps:
+                self._report()
+            stopped = self._stop_agreed()
+            self._milestones(last=stopped or done == config.steps)
+            if stopped:
+                break
+        return Outcome(self.state.step, self.state.step >= config.steps, self.uri, self.metrics)
+
+    def _parts(self, raw: dict[str, Tensor]) -> Iterator[tuple[Batch, Callable[[str, int], Tensor]]]:
+        """The worker's share, augmented and cut for accumulation, with the noise that belongs to it."""
+        shape, seed, step = self.recipe.data.shape, self.recipe.train.seed, self.state.step
+        start = self.batches.lanes[0] * shape.share
+        mine = len(self.batches.lanes) * shape.share
+        batch = dict(raw)
+        for salt, role in enumerate(_ROLES):
+            if role in batch:
+                drawn = transforms.draw(self.recipe.data.augment, shape.batch, (seed, step, salt))
+                batch[role] = transforms.apply(batch[role], drawn.rows(start, start + mine))
+        each = mine // self.recipe.train.accumulate
+        for part in range(self.recipe.train.accumulate):
+            rows = slice(part * each, (part + 1) * each)
+            noise = _Noise(seed, step, shape.batch, slice(start + rows.start, start + rows.stop), self.worker.device)
+            yield {name: value[rows] for name, value in batch.items()}, noise
+
+    def _report(self) -> None:
+        """Mean of every term since the last report, over steps and workers; the only wait for the device."""
+        check_marks(self.state)
+        names = sorted({name for values in self.history for name in values})
+        means = [torch.stack([v[n].float() for v in self.history if n in v]).mean() for n in names]
+        reduced = self.worker.mean(torch.stack(means)).tolist()
+        elapsed = time.perf_counter() - self.since
+        images = len(self.history) * self.recipe.data.shape.batch
+        method, step = self.state.method, self.state.step
+        self.metrics |= dict(zip(names, reduced, strict=True))
+        self.metrics |= {f"rate/{n}": method.rate(n, step - 1) for n in self.state.networks}
+        self.metrics |= {f"schedule/{n}": value for n, value in schedules(method, step - 1).items()}
+        self.metrics |= {
+            "speed/images_per_second": images / elapsed,
+            "speed/data_wait_share": (self.batches.waited - self.waited) / elapsed,
+            "memory/rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
+        }
+        if self.worker.device.type == "cuda":
+            self.metrics["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
+        self.history.clear()
+        self.since, self.waited = time.perf_counter(), self.batches.waited
+        if self.worker.rank == 0:
+            self.recorder.metrics(step, self.metrics)
+
+    def _stop_agreed(self) -> bool:
+        """Whether rank 0 was asked to stop; workers ask one another at reports only, since asking costs a round."""
+        if self.worker.world_size == 1:
+            return self.recorder.stop_requested()
+        if self.state.step % self.recipe.train.report_every:
+            return False
+        asked = float(self.worker.rank == 0 and self.recorder.stop_requested())
+        return float(self.worker.mean(torch.tensor(asked, device=self.worker.device))) > 0
+
+    def _milestones(self, last: bool) -> None:
+        """Validation, sample grid and checkpoint where they are due."""
+        config, step = self.recipe.train, self.state.step
+        saving = last or step % config.checkpoint_every == 0
+        if saving:
+            self._merge_buffers()
+        if self.worker.rank:
+            return
+        if self.hooks.validate and (last or _due(step, config.validate_every)):
+            values = self.hooks.validate(self.judged())
+            self.metrics |= values
+            self.recorder.metrics(step, values)
+        if self.hooks.sample and (last or _due(step, config.sample_every)):
+            self.recorder.image(step, "samples", self.hooks.sample(self.judged()))
+        if saving:
+            meta = {"recipe": to_json(self.recipe), "metrics": self.metrics, **self.meta}
+            self.uri = self.checkpoints.save(self.state, meta)
+
+    def judged(self) -> dict[str, nn.Module]:
+        """The networks that leave the run: averages where there are some, helpers included."""
+        return {**self.state.helpers, **self.state.networks, **self.state.averaged}
+
+    def _merge_buffers(self) -> None:
+        """Batch-norm statistics differ between workers, who saw different images: keep their mean."""
+        if self.worker.world_size == 1:
+            return
+        for network in self.state.networks.values():
+            for buffer in network.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(self.worker.mean(buffer))
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def schedules(method: Any, step: int) -> dict[str, float]:
+    """The value of every schedule field of a method at a step."""
+    fields = {name: getattr(method, name) for name in method.__dataclass_fields__}
+    return {name: value(step) for name, value in fields.items() if callable(value)}
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """Standard normal numbers of a step: drawn for the global batch, cut to a part of it."""
+
+    seed: int
+    step: int
+    batch: int
+    rows: slice
+    device: torch.device
+
+    def __call__(self, name: str, width: int) -> Tensor:
+        rng = np.random.default_rng((self.seed, self.step, *name.encode()))
+        numbers = rng.standard_normal((self.batch, width), dtype=np.float32)[self.rows]
+        return torch.from_numpy(numbers).to(self.device, non_blocking=True)

@@ -1,0 +1,158 @@
+"""One iteration: the phases of a method in order, each updating exactly the networks it names."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stargan_ray.methods.base import Batch, Method, Phase, Step
+from stargan_ray.training.worker import Worker, without_sync
+
+
+class NonFiniteError(RuntimeError):
+    """A gradient was NaN or infinite; no network was updated by that phase on any worker."""
+
+
+@dataclass
+class State:
+    """Everything that training changes.
+
+    Attributes:
+        networks: the trained modules, bare.
+        wrapped: the same modules as a phase that updates them calls them (DDP).
+        helpers: frozen modules, in eval mode.
+        averaged: exponential moving averages of some networks, in eval mode.
+        optimizers: one per trained network.
+        step: iterations done.
+    """
+
+    method: Method
+    networks: dict[str, nn.Module]
+    wrapped: dict[str, nn.Module]
+    helpers: dict[str, nn.Module]
+    averaged: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    step: int = 0
+    grad: dict[str, bool] = field(default_factory=dict)  # which networks require gradients now
+
+
+def run_step(
+    state: State,
+    worker: Worker,
+    parts: Sequence[tuple[Batch, Callable[[str, int], Tensor]]],
+    *,
+    ema: float,
+    bf16: bool = False,
+) -> dict[str, Tensor]:
+    """One iteration on this worker's share of the global batch.
+
+    Args:
+        state: changed in place.
+        worker: the process.
+        parts: the share cut for gradient accumulation, usually one part: (batch, its ``Step.normal``).
+        ema: decay of the averages per iteration.
+        bf16: run forward passes under bfloat16 autocast.
+
+    Returns:
+        ``<phase>/<term>`` -> detached raw value, on the device: nothing waits for the device here.
+
+    Raises:
+        NonFiniteError: a gradient is NaN or infinite (after reduction, so every rank raises).
+    """
+    steps = [Step(state.step, normal) for _, normal in parts]
+    values: dict[str, Tensor] = {}
+    for phase in state.method.phases():
+        if state.step % phase.every:
+            continue
+        _freeze_all_but(state, {*phase.updates, *phase.keeps})
+        views = _views(state, phase)
+        for i, (batch, _) in enumerate(parts):
+            last = i == len(parts) - 1
+            if len(parts) > 1:  # holding every part's graph for a later phase would undo what accumulation saves
+                steps[i].scratch = {}
+            with contextlib.nullcontext() if last else without_sync([views[n] for n in phase.updates]):
+                with torch.autocast(worker.device.type, torch.bfloat16, enabled=bf16):
+                    terms = phase.loss(views, batch, steps[i])
+                total = sum(term.value * term.weight for term in terms.values() if term.weight)
+                (total / len(parts)).backward()  # type: ignore[union-attr]
+            for name, term in terms.items():
+                key = f"{phase.name}/{name}"
+                values[key] = values.get(key, 0.0) + term.value.detach() / len(parts)
+        _update(state, phase)
+    _average(state, ema)
+    state.step += 1
+    return values
+
+
+def _freeze_all_but(state: State, trained: set[str]) -> None:
+    """Only these networks build graphs; toggled where it changes, since it touches every parameter."""
+    for name, network in state.networks.items():
+        wanted = name in trained
+        if state.grad.get(name) is not wanted:
+            network.requires_grad_(wanted)
+            state.grad[name] = wanted
+
+
+def _views(state: State, phase: Phase) -> dict[str, Any]:
+    """What a phase calls: wrapped where gradients are reduced, bare where frozen."""
+    trained = {*phase.updates, *phase.keeps}
+    own = {n: state.wrapped[n] if n in trained else net for n, net in state.networks.items()}
+    return {**state.helpers, **own}
+
+
+def _update(state: State, phase: Phase) -> None:
+    """Step the optimisers of a phase, unless a gradient is not finite."""
+    gradients = [p.grad for name in phase.updates for p in state.networks[name].parameters() if p.grad is not None]
+    norm = torch.stack(torch._foreach_norm(gradients)).sum()
+    if norm.device.type == "cpu":
+        if not torch.isfinite(norm):
+            raise NonFiniteError(_message(state.step, phase.name))
+    else:
+        # Reading the flag would make the device wait. Fused optimisers skip the update on the device
+        # instead; the loop reads the flag at its next report and stops there.
+        _mark(state, phase, ~torch.isfinite(norm))
+    for name in phase.updates:
+        optimizer = state.optimizers[name]
+        for group in optimizer.param_groups:
+            group["lr"] = state.method.rate(name, state.step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def _mark(state: State, phase: Phase, bad: Tensor) -> None:
+    """Make every later update of this run a no-op on the device once a gradient was not finite."""
+    for optimizer in state.optimizers.values():
+        seen = getattr(optimizer, "found_inf", None)
+        optimizer.found_inf = bad.float() if seen is None else torch.maximum(seen, bad.float())  # type: ignore[attr-defined]
+    for name in phase.updates:
+        assert state.optimizers[name].defaults.get("fused"), f"{name}: only fused optimisers can skip an update"
+
+
+def check_marks(state: State) -> None:
+    """Stop if an update was skipped on the device since the last call."""
+    for optimizer in state.optimizers.values():
+        seen = getattr(optimizer, "found_inf", None)
+        if seen is not None and bool(seen):
+            raise NonFiniteError(_message(state.step, "a phase since the last report"))
+
+
+def _message(step: int, phase: str) -> str:
+    return (
+        f"step {step}, {phase}: a gradient is not finite; training stopped before the update. "
+        "Lower the learning rate or the λ of the growing term, or train in fp32"
+    )
+
+
+@torch.no_grad()
+def _average(state: State, decay: float) -> None:
+    """Average += (1 − decay) · (weights − average); buffers are copied."""
+    for name, average in state.averaged.items():
+        network = state.networks[name]
+        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+        for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)

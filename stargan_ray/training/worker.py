@@ -1,0 +1,95 @@
+"""What the loop knows of the process it runs in: a small context with two implementations.
+
+``LocalWorker`` is one process alone. ``GroupWorker`` is one rank of an initialised ``torch.distributed`` group,
+whoever started it (Ray Train, torchrun, a test).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Worker(Protocol):
+    """One training process."""
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+        ...
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        ...
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network with gradients averaged over the workers in its backward pass."""
+        ...
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over the workers; every worker must call it."""
+        ...
+
+
+class LocalWorker:
+    """One process alone."""
+
+    rank = 0
+    world_size = 1
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network as it is."""
+        return network
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The value as it is."""
+        return value
+
+
+class GroupWorker:
+    """One rank of the default process group."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.rank = dist.get_rank()
+        self.world_size = dist.get_world_size()
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """DistributedDataParallel; buffers are not broadcast, since a network runs several times a step."""
+        return DistributedDataParallel(
+            network,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+    def mean(self, value: Tensor) -> Tensor:
+        """All-reduced mean."""
+        value = value.clone()
+        dist.all_reduce(value)
+        return value / self.world_size
+
+
+@contextlib.contextmanager
+def without_sync(networks: list[Any]) -> Iterator[None]:
+    """Keep gradients local: for all but the last part of an accumulated batch."""
+    with contextlib.ExitStack() as stack:
+        for network in networks:
+            if isinstance(network, DistributedDataParallel):
+                stack.enter_context(network.no_sync())
+        yield
