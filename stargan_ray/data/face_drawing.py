@@ -149,24 +149,26 @@ class Canvas(Patch):
 
 
 def _turn(value: float, angle: float, radius: float) -> float:
-    bounded = max(-0.999, min(0.999, value / radius))
-    return radius * (math.sin(math.asin(bounded) + angle) - _RECENTRE * math.sin(angle))
+    """Where a point of the head's surface appears on the screen when the head has turned."""
+    t = max(-0.999, min(0.999, value / radius))
+    return radius * (t * math.cos(angle) + (math.sqrt(1.0 - t * t) - _RECENTRE) * math.sin(angle))
 
 
 def _turn_back(value: Array, angle: float, radius: float) -> Array:
-    """Inverse of :func:`_turn`: from the screen to the surface of the turned head."""
+    """Inverse of :func:`_turn`: from the screen to the surface of the turned head.
+
+    Beyond the rim the surface folds back; there it goes on straight, so that hair and ears stay simple.
+    """
     if angle == 0.0:
         return value
-    shifted = value / radius + _RECENTRE * math.sin(angle)
-    turned = np.arcsin(np.minimum(np.maximum(shifted, -0.999), 0.999)) - angle
-    # Beyond the rim the surface would fold back; go on straight instead, so that hair and ears stay simple.
-    beyond = shifted - np.minimum(np.maximum(shifted, -0.999), 0.999)
-    found: Array = radius * (np.sin(np.minimum(np.maximum(turned, -1.57), 1.57)) + beyond).astype(np.float32)
+    shifted = value * (1.0 / radius) + _RECENTRE * math.sin(angle)
+    t = shifted.clip(-0.999, 0.999)
+    found: Array = (t * math.cos(angle) - np.sqrt(1.0 - t * t) * math.sin(angle) + (shifted - t)) * radius
     return found
 
 
 def _column(colour: Colour) -> Array:
-    """The colour shaped to meet (3, height, width): one operation for all planes halves the cost of small ones."""
+    """The colour shaped to meet (3, height, width): one operation for all planes costs half."""
     return np.array(colour, np.float32).reshape(3, 1, 1)
 
 

@@ -157,35 +157,36 @@ def draw_ears(canvas: Canvas, look: Look) -> None:
 
 def draw_skin(canvas: Canvas, look: Look, head: Array) -> None:
     """Skin of the face with what belongs to it: blush, freckles, stubble shadow, mole, tired eyes."""
-    traits, x, y = look.traits, canvas.x, canvas.y
+    traits = look.traits
     canvas.paint(look.skin, head)
-    glow = blob(np.abs(x), y, (0.36, 0.22), (0.22, 0.17))
-    glow += 0.8 * blob(x, y, (0.0, look.nose_y - 0.06), (0.13, 0.10))
-    canvas.multiply((1.0, 0.80, 0.80), head * glow * (0.15 + 0.85 * traits.blush))
+    patch = canvas.patch(-0.70, 0.70, -0.15, 0.60)
+    glow = blob(np.abs(patch.x), patch.y, (0.36, 0.22), (0.22, 0.17))
+    glow += 0.8 * blob(patch.x, patch.y, (0.0, look.nose_y - 0.06), (0.13, 0.10))
+    patch.multiply((1.0, 0.80, 0.80), head[patch.part] * glow * (0.15 + 0.85 * traits.blush))
     if traits.freckles > 0:
         _freckles(canvas.patch(-0.62, 0.62, -0.15, 0.5), traits)
     spot = canvas.patch(-0.55, 0.55, look.eye_y + 0.02, look.eye_y + 0.23).folded()
     bag = blob(spot.x, spot.y, (traits.eye_spacing - 0.01, look.eye_y + 0.125), (0.15, 0.045))
     spot.multiply((0.66, 0.55, 0.60), bag * (0.75 * traits.eye_bags))
     if traits.mole > 0:
-        cx, cy = 0.42 * traits.mole_x, 0.36 + 0.30 * traits.mole_y
+        cx, cy = 0.20 * traits.mole_x, 0.36 + 0.26 * traits.mole_y
+        cx += math.copysign(0.24, traits.mole_x)
         spot = canvas.patch(cx - 0.08, cx + 0.08, cy - 0.08, cy + 0.08)
         radius = np.hypot(spot.x - cx, spot.y - cy)
-        size = 0.012 + 0.022 * traits.mole
+        size = 0.008 + 0.020 * traits.mole
         spot.multiply((0.25, 0.16, 0.12), spot.inside(radius - max(size, 0.6 * spot.pixel)))
 
 
 def _freckles(patch: Patch, traits: Traits) -> None:
     """A sprinkle over nose and cheeks; a skewed grid of spots, each moved off its place by waves."""
     phase = 6.283 * traits.pattern
-    u = patch.x * 13.0 + 2.2 * np.sin(patch.y * 9.0 + phase) + phase
-    v = patch.y * 14.0 + 2.0 * np.sin(patch.x * 8.0 + 1.7 * phase) - phase
-    spots = (
-        np.maximum(np.sin(u) * np.sin(v), 0.0) ** 2
-        + np.maximum(np.cos(u * 0.83) * np.cos(v * 0.91), 0.0) ** 2
+    u = patch.x * 40.0 + 2.2 * np.sin(patch.y * 19.0 + phase) + phase
+    v = patch.y * 43.0 + 2.0 * np.sin(patch.x * 17.0 + 1.7 * phase) - phase
+    spots = np.maximum(np.sin(u) * np.sin(v) - 0.25, 0.0) + np.maximum(
+        np.cos(u * 0.7) * np.cos(v * 0.8) - 0.5, 0.0
     )
     where = blob(np.abs(patch.x), patch.y, (0.24, 0.15), (0.26, 0.17))
-    patch.multiply((0.62, 0.42, 0.30), np.minimum(1.6 * spots, 1.0) * where * traits.freckles)
+    patch.multiply((0.50, 0.32, 0.22), np.minimum(1.7 * spots, 1.0) * where * traits.freckles)
 
 
 def draw_facial_hair(canvas: Canvas, look: Look, head: Array) -> None:
@@ -194,7 +195,9 @@ def draw_facial_hair(canvas: Canvas, look: Look, head: Array) -> None:
     if traits.stubble <= 0 and traits.beard <= 0 and traits.moustache <= 0:
         return
     patch = canvas.patch(-0.80, 0.80, -0.12, 1.15)
-    x, y, face = patch.x, patch.y, head[patch.part]
+    x, y = patch.x, patch.y
+    # Full cover on the rim, or a line of skin would show between hair and background.
+    face = np.minimum(2.0 * head[patch.part], 1.0)
     s = np.abs(x) * (1.0 / traits.face_width)
     cheek_line = look.mouth_y - 0.10 + 0.10 * np.cos(3.0 * s) - 0.62 * smooth(0.55, 1.0, s)
     area = smooth(-0.06, 0.07, y - cheek_line) * face
@@ -218,26 +221,28 @@ def draw_facial_hair(canvas: Canvas, look: Look, head: Array) -> None:
 
 def relief(look: Look, canvas: Canvas) -> Array:
     """Height of the face above a plane, face units: what the light reads as forms."""
-    traits, x, y = look.traits, canvas.x, canvas.y
+    traits = look.traits
+    sx, sy = canvas.screen_x, canvas.screen_y + 0.05
+    height: Array = 0.85 * np.sqrt(np.maximum(1.0 - 0.92 * sx * sx - 0.50 * sy * sy, 0.03))
+    patch = canvas.patch(-0.74, 0.74, -0.52, look.chin_y + 0.1)
+    x, y = patch.x, patch.y
     ax = np.abs(x)
-    sx, sy = canvas.screen_x, canvas.screen_y
-    dome = 0.85 * np.sqrt(np.maximum(1.0 - 0.92 * sx * sx - 0.50 * (sy + 0.05) ** 2, 0.03))
-    ridge = 0.085 + 0.07 * traits.nose_bridge
-    dx, dy = canvas.parallax(0.5 * ridge)
-    nose_x, nose_y = x - dx, y - dy
-    grow = smooth(-0.22, look.nose_y, nose_y) * smooth(look.nose_y + 0.10, look.nose_y + 0.0, nose_y)
-    sigma = 0.055 + 0.055 * (0.6 + 0.8 * traits.nose_width) * smooth(-0.1, look.nose_y, nose_y)
-    height = dome + ridge * grow * np.exp(-((nose_x / sigma) ** 2))
-    height -= 0.075 * blob(ax, y, (traits.eye_spacing, look.eye_y - 0.02), (0.20, 0.12))
-    height += 0.022 * blob(ax, y, (0.26, look.brow_y + 0.02), (0.24, 0.06))
-    height += (0.03 + 0.03 * traits.cheeks) * blob(ax, y, (0.37, 0.22), (0.20, 0.17))
-    height += 0.030 * blob(x, y, (0.0, look.chin_y - 0.13), (0.17, 0.11))
-    height += 0.022 * blob(x, y, (0.0, look.mouth_y), (0.26, 0.16))
+    forms = -0.075 * blob(ax, y, (traits.eye_spacing, look.eye_y - 0.02), (0.20, 0.12))
+    forms += 0.022 * blob(ax, y, (0.26, look.brow_y + 0.02), (0.24, 0.06))
+    forms += (0.03 + 0.03 * traits.cheeks) * blob(ax, y, (0.37, 0.22), (0.20, 0.17))
+    forms += 0.030 * blob(x, y, (0.0, look.chin_y - 0.13), (0.17, 0.11))
+    forms += 0.022 * blob(x, y, (0.0, look.mouth_y), (0.26, 0.16))
     raised = 0.5 * look.both(6) + 0.45 * look.both(12) + 0.3 * look.both(9)
     if raised > 0.02:
-        height += 0.055 * raised * blob(ax, y, (0.36, 0.17), (0.15, 0.11))
-    found: Array = height
-    return found
+        forms += (0.055 * raised) * blob(ax, y, (0.36, 0.17), (0.15, 0.11))
+    height[patch.part] += forms
+    ridge = 0.085 + 0.07 * traits.nose_bridge
+    nose = canvas.patch(-0.34, 0.34, -0.24, look.nose_y + 0.12).moved(*canvas.parallax(0.5 * ridge))
+    grow = smooth(-0.22, look.nose_y, nose.y) * smooth(look.nose_y + 0.10, look.nose_y, nose.y)
+    wide = 0.055 + 0.055 * (0.6 + 0.8 * traits.nose_width) * smooth(-0.1, look.nose_y, nose.y)
+    across = nose.x / wide
+    height[nose.part] += ridge * grow * np.exp(-(across * across))
+    return height
 
 
 def light_on(

@@ -147,7 +147,7 @@ def _corners(patch: Patch, look: Look, middle: Array, s: Array) -> None:
     near = [min(0.9, 0.45 + 0.4 * a12[k] + 0.4 * a15[k] + 0.5 * a14[k]) for k in (0, 1)]
     dark = blob(out, y, (1.0, 0.0), (0.14, 0.030)) * patch.halves((near[0], near[1]))
     if max(a14) > 0.05:
-        pressed = blob(out, y, (1.22, -0.012), (0.10, 0.075))
+        pressed = blob(out, y, (1.20, -0.015), (0.075, 0.065))
         dark += pressed * patch.halves((min(1.2, 1.2 * a14[0]), min(1.2, 1.2 * a14[1])))
     if max(a15) > 0.05:
         dragged = blob(out, y, (1.12, 0.055), (0.10, 0.06))

@@ -156,7 +156,7 @@ def person(seed_of_identities: int, number: int) -> Traits:
         "freckles": _sometimes(rng, 0.24 * (1.0 - tone), 0.4),
         "age_lines": age**1.5,
         "eye_bags": float(np.clip(0.6 * age + rng.normal(0, 0.2), 0, 1)),
-        "mole": _sometimes(rng, 0.16, 0.5),
+        "mole": _sometimes(rng, 0.14, 0.3),
         "mole_x": float(rng.uniform(-1, 1)),
         "mole_y": float(rng.uniform(-1, 1)),
         "pattern": float(rng.random()),
