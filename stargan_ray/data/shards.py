@@ -44,13 +44,12 @@ class Dataset:
         return self.manifest.rows
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: value for name, value in vars(self).items() if name not in ("_groups", "_files", "_lock")
-        }
+        return {name: value for name, value in vars(self).items() if name not in ("_groups", "_files", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._groups: OrderedDict[tuple[int, int], pa.ChunkedArray] = OrderedDict()
+        self._cached_bytes = 0
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
         self._lock = threading.Lock()  # a prefetching thread may share the cache
 
@@ -89,14 +88,13 @@ class Dataset:
             return self._groups[key]
         uri = storage.join(self.uri, self.manifest.shards[key[0]].path)
         try:
-            group = self._file(key[0], uri).read_row_group(key[1], columns=["image"]).column("image")
+            group = self._file(key[0], uri).read_row_group(key[1], columns=["image"], use_threads=False)["image"]
         except (pa.ArrowInvalid, OSError) as error:
             raise storage.failure("read", uri, error) from error
         self._groups[key] = group
-        while (
-            len(self._groups) > 1 and sum(each.nbytes for each in self._groups.values()) > self._cache_bytes
-        ):
-            self._groups.popitem(last=False)
+        self._cached_bytes += group.nbytes
+        while len(self._groups) > 1 and self._cached_bytes > self._cache_bytes:
+            self._cached_bytes -= self._groups.popitem(last=False)[1].nbytes
         return group
 
     def _file(self, shard: int, uri: str) -> pq.ParquetFile:
@@ -127,9 +125,7 @@ def open_dataset(uri: str, cache_bytes: int = 256 << 20) -> Dataset:
     try:
         index = pq.read_table(pa.BufferReader(storage.read_bytes(table))).cast(INDEX_SCHEMA)
     except (pa.ArrowInvalid, ValueError) as error:
-        raise InputError(
-            f"{table} is damaged ({error}): ingest the data set again with --overwrite"
-        ) from error
+        raise InputError(f"{table} is damaged ({error}): ingest the data set again with --overwrite") from error
     if index.num_rows != manifest.rows:
         raise InputError(f"{table} has {index.num_rows} rows, the manifest {manifest.rows}: ingest it again")
     return Dataset(uri, manifest, index, cache_bytes)

@@ -104,9 +104,7 @@ def write_unit(task: Task) -> Written:
         else:
             skipped.append((item.path, item.reason))
     if truths:  # before the rows: a shard that is there says that its truth is too
-        write_table(
-            storage.join(task.uri, "truth", f"{unit.number:05d}.parquet"), _table(truths, TRUTH_SCHEMA)
-        )
+        write_table(storage.join(task.uri, "truth", f"{unit.number:05d}.parquet"), _table(truths, TRUTH_SCHEMA))
     # A unit without a usable row leaves an empty shard, which remembers what was skipped.
     splits = sorted(rows, key=SPLITS.index) or [SPLITS[0]]
     image_bytes = sum(len(row.image) for each in rows.values() for row in each)
@@ -121,9 +119,7 @@ def write_unit(task: Task) -> Written:
     for split in splits:
         path = f"rows/{split}-{unit.number:05d}.parquet"
         table = _row_table(rows.get(split, []))
-        size = write_table(
-            storage.join(task.uri, path), table.replace_schema_metadata({_META: json.dumps(meta)})
-        )
+        size = write_table(storage.join(task.uri, path), table.replace_schema_metadata({_META: json.dumps(meta)}))
         files.append((path, split, size))
         labels.append(table.select(_LABELS))
     return Written(

@@ -92,9 +92,7 @@ def _finish(uri: str, source: Source, identity: Mapping[str, object], written: S
         for one in written
         for (path, split, size), labels in zip(one.files, one.labels, strict=True)
     )
-    skipped = [(each.path, each.reason) for each in source.skipped] + [
-        s for one in written for s in one.skipped
-    ]
+    skipped = [(each.path, each.reason) for each in source.skipped] + [s for one in written for s in one.skipped]
     reasons = Counter(reason for _, reason in skipped)
     _keep_only(uri, "rows", [path for _, _, path, _, _ in files])
     _keep_only(uri, "truth", [f"truth/{one.number:05d}.parquet" for one in written if one.truth])
@@ -115,9 +113,7 @@ def _finish(uri: str, source: Source, identity: Mapping[str, object], written: S
         skipped=reasons,
         image_bytes=sum(one.image_bytes for one in written),
     )
-    rows = pa.Table.from_pylist(
-        [{"path": path, "reason": reason} for path, reason in skipped], _SKIPPED_SCHEMA
-    )
+    rows = pa.Table.from_pylist([{"path": path, "reason": reason} for path, reason in skipped], _SKIPPED_SCHEMA)
     write_table(storage.join(uri, "skipped.parquet"), rows)
     write_table(storage.join(uri, "index.parquet"), index)
     storage.write_bytes(storage.join(uri, "manifest.json"), manifest.to_json().encode())
@@ -153,18 +149,13 @@ def _check_usable(uri: str, source: Source, index: pa.Table, reasons: Mapping[st
         raise InputError(f"nothing usable was found for {uri} ({dropped}): check the path and the layout")
     twice = [key for key, count in Counter(index.column("key").to_pylist()).items() if count > 1]
     if twice:
-        raise InputError(
-            f"{len(twice)} keys are used by several rows, the first is {twice[0]!r}: make them unique"
-        )
+        raise InputError(f"{len(twice)} keys are used by several rows, the first is {twice[0]!r}: make them unique")
     if not source.every_domain:
         return
-    pairs = Counter(
-        zip(index.column("split").to_pylist(), index.column("expression").to_pylist(), strict=True)
-    )
+    pairs = Counter(zip(index.column("split").to_pylist(), index.column("expression").to_pylist(), strict=True))
     for split in ("train", "val"):
         absent = [name for number, name in enumerate(source.domains) if (split, number) not in pairs]
         if absent and (split == "train" or any(other == split for other, _ in pairs)):
             raise InputError(
-                f"domain {absent[0]!r} has no usable image in {split} ({dropped}): "
-                "add some, or pass --allow-missing"
+                f"domain {absent[0]!r} has no usable image in {split} ({dropped}): add some, or pass --allow-missing"
             )

@@ -18,7 +18,7 @@ def run(main: Callable[[], None]) -> None:
     """Run a job's main function and end the process with its status.
 
     0 when it returns, 2 with ``error: …`` on stderr when what was given cannot be used or a disk, a right or
-    a server is lacking, 130 when interrupted. Anything else is a fault of the program and shows its traceback.
+    a server is lacking, 130 when interrupted. Anything else is our fault and shows its traceback.
     """
     try:
         main()

@@ -31,7 +31,7 @@ def ingest(source: Source, uri: str, *, parallel: int | None, overwrite: bool) -
     Args:
         source: What a reader made.
         uri: Where.
-        parallel: Processes, 1 or more; None is one, or as many as a Ray cluster has processors if RAY_ADDRESS names one.
+        parallel: Processes, 1 or more; None is one, or all of a Ray cluster if RAY_ADDRESS names one.
         overwrite: Replace another data set at the URI.
 
     Returns:
@@ -122,6 +122,4 @@ def _start_ray(parallel: int | None) -> None:
         else:
             ray.init(num_cpus=parallel, include_dashboard=False, log_to_driver=False, logging_level="error")
     if ray.cluster_resources().get("CPU", 0) < 1:  # Ray Data would wait for one without a word
-        raise InputError(
-            "no node of the Ray cluster has a whole processor: start it with --num-cpus=1 or more"
-        )
+        raise InputError("no node of the Ray cluster has a whole processor: start it with --num-cpus=1 or more")

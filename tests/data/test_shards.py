@@ -120,9 +120,7 @@ def test_the_manifest_counts_what_is_there(tmp_path: Path) -> None:
 def test_cut_and_number_of_processes_change_neither_content_nor_shards(tmp_path: Path) -> None:
     one = write_dataset(str(tmp_path / "one"), made(64))
     other = write_dataset(str(tmp_path / "other"), made(17))
-    backwards = write_dataset(
-        str(tmp_path / "backwards"), made(64), map_tasks=lambda f, tasks: map(f, reversed(tasks))
-    )
+    backwards = write_dataset(str(tmp_path / "backwards"), made(64), map_tasks=lambda f, tasks: map(f, reversed(tasks)))
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         many = write_dataset(str(tmp_path / "many"), made(64), map_tasks=pool.map)
     assert one.content_hash == other.content_hash
@@ -151,9 +149,7 @@ write_dataset(sys.argv[1], made(64, truth=True), on_written=die)
 
 def test_killed_then_the_same_command_gives_the_same_data_set(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, str(killed)], cwd=Path(__file__).parents[2], check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(killed)], cwd=Path(__file__).parents[2], check=False)
     assert ended.returncode == -signal.SIGKILL
     (killed / "rows" / ".train-00002.parquet.abc.tmp").write_bytes(b"half a file")
     with pytest.raises(InputError, match="holds no data set"):
@@ -196,16 +192,12 @@ def test_shards_of_another_configuration_or_damaged_ones_are_not_reused(tmp_path
     shard = tmp_path / "a" / "rows" / "train-00000.parquet"
     shard.write_bytes(shard.read_bytes()[:-10])
     reused.clear()
-    again = write_dataset(
-        str(tmp_path / "a"), made(64, salt="second"), on_written=lambda w: reused.append(w.reused)
-    )
+    again = write_dataset(str(tmp_path / "a"), made(64, salt="second"), on_written=lambda w: reused.append(w.reused))
     assert reused == [False, True, True, True, True]
     assert again == write_dataset(str(tmp_path / "b"), made(64, salt="second"))
 
 
-def test_images_in_the_order_asked_each_row_group_read_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_in_the_order_asked_each_row_group_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(str(tmp_path), made(ROWS))
     whole = open_dataset(str(tmp_path)).images(np.arange(294))
     reads: list[int] = []

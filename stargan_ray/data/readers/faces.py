@@ -48,7 +48,6 @@ def read_faces(config: faces.FacesConfig, shard_rows: int = SHARD_ROWS) -> Sourc
     rows = faces.count(config)
     starts = range(0, rows, shard_rows)
     units = tuple(
-        FacesUnit(number, config, sample, start, min(start + shard_rows, rows))
-        for number, start in enumerate(starts)
+        FacesUnit(number, config, sample, start, min(start + shard_rows, rows)) for number, start in enumerate(starts)
     )
     return Source({"reader": "faces", **dataclasses.asdict(config)}, EXPRESSIONS, units)

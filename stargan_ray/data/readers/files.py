@@ -116,8 +116,7 @@ class Layout:
             absent = [name for number, name in enumerate(domains) if (split, number) not in present]
             if absent and (split == "train" or any(entry.split == split for entry in self.entries)):
                 raise InputError(
-                    f"{where}: domain {absent[0]!r} has no image in {split}: "
-                    "add some, or pass --allow-missing"
+                    f"{where}: domain {absent[0]!r} has no image in {split}: add some, or pass --allow-missing"
                 )
 
     def source(

@@ -54,9 +54,7 @@ def read_folder(config: FolderConfig, shard_rows: int = SHARD_ROWS) -> Source:
     if not config.allow_missing:
         layout.require_domains(path)
     described = {"reader": "folder", "path": path, "allow_missing": config.allow_missing}
-    return layout.source(
-        described, config.limits, every_domain=not config.allow_missing, shard_rows=shard_rows
-    )
+    return layout.source(described, config.limits, every_domain=not config.allow_missing, shard_rows=shard_rows)
 
 
 def _read_tree(root: str) -> Layout:
@@ -101,9 +99,7 @@ def _read_csv(path: str) -> Layout:
     reader = csv.reader(io.StringIO(text, newline=""))
     header = [name.strip().lower() for name in next(reader, [])]
     if "path" not in header:
-        raise InputError(
-            f"{path} has no column 'path' (found {', '.join(header) or 'nothing'}): line 1 names them"
-        )
+        raise InputError(f"{path} has no column 'path' (found {', '.join(header) or 'nothing'}): line 1 names them")
     layout = Layout()
     others = [name for name in header if name not in _COLUMNS]
     if others:
@@ -125,9 +121,7 @@ def _read_csv(path: str) -> Layout:
     return layout
 
 
-def _add_line(
-    layout: Layout, row: dict[str, str], base: str, folders: dict[str, dict[str, storage.Listed]]
-) -> None:
+def _add_line(layout: Layout, row: dict[str, str], base: str, folders: dict[str, dict[str, storage.Listed]]) -> None:
     """One line of a CSV; ``folders`` keeps what was listed, since a request for each file would be slow."""
     key = row["path"]
     split = SPLIT_FOLDERS.get((row.get("split") or "train").lower())
