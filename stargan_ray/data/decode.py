@@ -112,9 +112,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         values = np.asarray(image, dtype=np.float64)
         span = np.ptp(values) or 1.0
-        return Image.fromarray(((values - values.min()) * (255 / span)).round().astype(np.uint8)).convert(
-            "RGB"
-        )
+        return Image.fromarray(((values - values.min()) * (255 / span)).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

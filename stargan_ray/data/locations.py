@@ -141,9 +141,7 @@ def _s3(parts: SplitResult, settings: tuple[tuple[str, str], ...]) -> pafs.FileS
     given = dict(parse_qsl(parts.query))
     for name in given:
         if name not in _S3_PARAMETERS:
-            raise StorageError(
-                f"s3://{parts.netloc}{parts.path}: {unknown('parameter', name, _S3_PARAMETERS)}"
-            )
+            raise StorageError(f"s3://{parts.netloc}{parts.path}: {unknown('parameter', name, _S3_PARAMETERS)}")
     values = dict(settings)
     endpoint = given.get("endpoint_override") or values["AWS_ENDPOINT_URL_S3"] or values["AWS_ENDPOINT_URL"]
     scheme, _, host = endpoint.rpartition("://")
@@ -151,9 +149,7 @@ def _s3(parts: SplitResult, settings: tuple[tuple[str, str], ...]) -> pafs.FileS
     region = given.get("region") or values["AWS_REGION"] or values["AWS_DEFAULT_REGION"]
     if endpoint:
         _require_answer(host.rstrip("/"), scheme, endpoint)
-        region = (
-            region or "us-east-1"
-        )  # what every self-hosted store accepts; asking the network would be slow
+        region = region or "us-east-1"  # every self-hosted store takes it; asking the network would be slow
     _require_credentials(values)
     options: dict[str, object] = {}
     if endpoint:
@@ -188,9 +184,7 @@ def _require_credentials(values: dict[str, str]) -> None:
         values["AWS_SHARED_CREDENTIALS_FILE"] or "~/.aws/credentials",
         values["AWS_CONFIG_FILE"] or "~/.aws/config",
     )
-    if any(values[name] for name in _CREDENTIAL_HINTS) or any(
-        Path(file).expanduser().exists() for file in files
-    ):
+    if any(values[name] for name in _CREDENTIAL_HINTS) or any(Path(file).expanduser().exists() for file in files):
         return
     reason = "AWS_EC2_METADATA_DISABLED is set"
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true":
@@ -200,6 +194,5 @@ def _require_credentials(values: dict[str, str]) -> None:
         except OSError:
             reason = "this machine has no role"
     raise StorageError(
-        f"no S3 credentials were found and {reason}: "
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        f"no S3 credentials were found and {reason}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     )

@@ -73,9 +73,7 @@ class Manifest:
             shards = tuple(Shard(**shard) for shard in fields.pop("shards"))
             return cls(shards=shards, domains=tuple(fields.pop("domains")), **fields)
         except (TypeError, KeyError) as error:
-            raise InputError(
-                f"{where} is not a whole manifest ({error}): ingest the data set again"
-            ) from error
+            raise InputError(f"{where} is not a whole manifest ({error}): ingest the data set again") from error
 
 
 def content_hash(index: pa.Table, domains: Sequence[str]) -> str:
@@ -119,9 +117,7 @@ def describe(
     """
     splits = index.column("split").to_pylist()
     names = [UNLABELLED if e is None else domains[e] for e in index.column("expression").to_pylist()]
-    people = {
-        pair for pair in zip(splits, index.column("identity").to_pylist(), strict=True) if pair[1] is not None
-    }
+    people = {pair for pair in zip(splits, index.column("identity").to_pylist(), strict=True) if pair[1] is not None}
     pairs = Counter(zip(splits, names, strict=True))
     present = [split for split in SPLITS if split in set(splits)]
     return Manifest(

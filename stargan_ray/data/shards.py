@@ -17,6 +17,7 @@ from stargan_ray.data.schema import INDEX_SCHEMA, ROW_GROUP
 from stargan_ray.errors import InputError
 
 _OPEN_FILES = 64  # shards kept open by a reader
+_NOT_PICKLED = ("_groups", "_cached_bytes", "_files", "_lock")
 
 
 class Dataset:
@@ -44,7 +45,7 @@ class Dataset:
         return self.manifest.rows
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_groups", "_files", "_lock")}
+        return {name: value for name, value in vars(self).items() if name not in _NOT_PICKLED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

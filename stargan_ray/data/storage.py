@@ -138,9 +138,7 @@ def list_folder(uri: str) -> list[Listed]:
     """
     local = local_path(uri)
     try:
-        if (
-            local is not None
-        ):  # not through pyarrow, which gives up a whole folder for one name that is no UTF-8
+        if local is not None:  # pyarrow gives up a whole folder for one name that is no UTF-8
             found = [_listed_local(entry) for entry in os.scandir(local)] if local.exists() else []
         else:
             filesystem, path = resolve(uri)
@@ -227,9 +225,7 @@ def _listed_local(entry: os.DirEntry[str]) -> Listed:
     except OSError:
         return Listed(entry.name, False, None, 0)
     regular = stat.S_ISREG(found.st_mode)
-    return Listed(
-        entry.name, stat.S_ISDIR(found.st_mode), found.st_size if regular else None, found.st_mtime_ns
-    )
+    return Listed(entry.name, stat.S_ISDIR(found.st_mode), found.st_size if regular else None, found.st_mtime_ns)
 
 
 def _write_local(path: Path, data: Any) -> None:
