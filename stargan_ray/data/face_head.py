@@ -180,8 +180,8 @@ def draw_skin(canvas: Canvas, look: Look, head: Array) -> None:
 def _freckles(patch: Patch, traits: Traits) -> None:
     """A sprinkle over nose and cheeks; a skewed grid of spots, each moved off its place by waves."""
     phase = 6.283 * traits.pattern
-    u = patch.x * 40.0 + 2.2 * np.sin(patch.y * 19.0 + phase) + phase
-    v = patch.y * 43.0 + 2.0 * np.sin(patch.x * 17.0 + 1.7 * phase) - phase
+    u = patch.x * 42.0 + 1.6 * np.sin(patch.y * 11.0 + phase) + phase
+    v = patch.y * 45.0 + 1.6 * np.sin(patch.x * 13.0 + 1.7 * phase) - phase
     spots = np.maximum(np.sin(u) * np.sin(v) - 0.25, 0.0) + np.maximum(
         np.cos(u * 0.7) * np.cos(v * 0.8) - 0.5, 0.0
     )
@@ -213,7 +213,9 @@ def draw_facial_hair(canvas: Canvas, look: Look, head: Array) -> None:
         reach = np.maximum(reach, ramp(0.62, 0.85, traits.beard))
         patch.cover(hair, 0.75 + 0.25 * grain, np.minimum(area * reach * (0.72 + 0.5 * traits.beard), 1.0))
     if traits.moustache > 0:
-        below = y - look.mouth_y + 0.155 - 0.9 * x * x
+        # Its ends go where the corners of the mouth go.
+        ends = 0.9 * (look.both(15) - look.both(12))
+        below = y - look.mouth_y + 0.155 - (0.9 + ends) * x * x
         inside = smooth(-0.02, 0.025, below) * smooth(0.02, -0.02, below - 0.055 - 0.06 * traits.moustache)
         cover = inside * smooth(0.36, 0.22, np.abs(x)) * min(1.0, 0.55 + 0.6 * traits.moustache)
         patch.cover(hair, 0.75 + 0.25 * grain, cover)

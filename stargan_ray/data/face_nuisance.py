@@ -131,7 +131,7 @@ def occlude(picture: Array, scene: Scene, nuisance: Nuisance, rng: np.random.Gen
     distance = np.maximum(0.42 + 0.5 * cross * cross - reach, np.abs(cross) - 0.55)
     alpha = (0.5 - distance / 0.06).clip(0.0, 1.0)
     for plane, value in zip(picture, colour, strict=True):
-        plane += alpha * (0.75 * value * value - plane)
+        plane += alpha * ((0.15 + 0.35 * colour[0] + 0.3 * value) ** 2 - plane)
 
 
 def develop(picture: Array, nuisance: Nuisance, rng: np.random.Generator) -> Picture:
