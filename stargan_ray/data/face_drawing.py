@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,10 @@ class Patch:
         """The same pixels seen from something that stands ``dx, dy`` aside (parallax)."""
         return Patch(self.x - dx, self.y - dy, self.rgb, self.pixel, self.part)
 
+    @cached_property
+    def _right(self) -> Array:
+        return (self.x > 0).astype(np.float32)
+
     def folded(self) -> Patch:
         """The same pixels in coordinates folded at the middle of the face: both halves drawn at once."""
         return Patch(np.abs(self.x), self.y, self.rgb, self.pixel, self.part)
@@ -67,7 +72,7 @@ class Patch:
     def halves(self, pair: Point) -> float | Array:
         """The first number in the left half of the picture's face, the second in the right half."""
         left, right = pair
-        return left if left == right else left + (right - left) * (self.x > 0).astype(np.float32)
+        return left if left == right else left + (right - left) * self._right
 
     def inside(self, distance: Array) -> Array:
         """Coverage of the region where ``distance`` (face units) is negative."""

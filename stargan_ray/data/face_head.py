@@ -182,9 +182,7 @@ def _freckles(patch: Patch, traits: Traits) -> None:
     phase = 6.283 * traits.pattern
     u = patch.x * 42.0 + 1.6 * np.sin(patch.y * 11.0 + phase) + phase
     v = patch.y * 45.0 + 1.6 * np.sin(patch.x * 13.0 + 1.7 * phase) - phase
-    spots = np.maximum(np.sin(u) * np.sin(v) - 0.25, 0.0) + np.maximum(
-        np.cos(u * 0.7) * np.cos(v * 0.8) - 0.5, 0.0
-    )
+    spots = np.maximum(np.sin(u) * np.sin(v) - 0.25, 0.0) + np.maximum(np.cos(u * 0.7) * np.cos(v * 0.8) - 0.5, 0.0)
     where = blob(np.abs(patch.x), patch.y, (0.24, 0.15), (0.26, 0.17))
     patch.multiply((0.50, 0.32, 0.22), np.minimum(1.7 * spots, 1.0) * where * traits.freckles)
 
@@ -247,9 +245,7 @@ def relief(look: Look, canvas: Canvas) -> Array:
     return height
 
 
-def light_on(
-    canvas: Canvas, height: Array, direction: tuple[float, float, float]
-) -> tuple[Array, Array, Array]:
+def light_on(canvas: Canvas, height: Array, direction: tuple[float, float, float]) -> tuple[Array, Array, Array]:
     """Light per colour plane on a relief, 1 where it falls straight.
 
     Red wraps further round than blue: light that entered the skin comes out again, so shadows turn warm.

@@ -54,9 +54,7 @@ class Nuisance:
                 raise InputError(f"nuisance.{field.name} is {value}: allowed are 0 to {limit:g}")
         low, high = self.jpeg_quality
         if not 10 <= low <= high <= 100:
-            raise InputError(
-                f"nuisance.jpeg_quality is {low}, {high}: allowed are 10 <= lowest <= highest <= 100"
-            )
+            raise InputError(f"nuisance.jpeg_quality is {low}, {high}: allowed are 10 <= lowest <= highest <= 100")
 
     @classmethod
     def none(cls) -> Nuisance:
@@ -112,9 +110,7 @@ def _towards(colour: Colour, draws: list[float], share: float) -> Colour:
     # Walls and clothes are seldom garish: a brightness, and a tint of a third of the way.
     bright = 0.55 + 0.20 * sum(draws)
     tints = (bright + 0.16 * d for d in draws)
-    red, green, blue = (
-        c + share * (min(1.0, max(0.04, t)) ** 2 - c) for c, t in zip(colour, tints, strict=True)
-    )
+    red, green, blue = (c + share * (min(1.0, max(0.04, t)) ** 2 - c) for c, t in zip(colour, tints, strict=True))
     return red, green, blue
 
 

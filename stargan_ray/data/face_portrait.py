@@ -85,8 +85,7 @@ def _background(canvas: Canvas, scene: Scene) -> None:
     shapes: float | Array = 0.0
     if scene.clutter > 0:
         shapes = scene.clutter * (
-            np.sin(2.3 * x + 1.9 * np.sin(1.3 * y + phase) + 2.0 * phase)
-            + np.sin(3.1 * y - 1.7 * x + 3.0 * phase)
+            np.sin(2.3 * x + 1.9 * np.sin(1.3 * y + phase) + 2.0 * phase) + np.sin(3.1 * y - 1.7 * x + 3.0 * phase)
         )
     for plane, bottom, top in zip(canvas.rgb, low, high, strict=True):
         plane[:] = (bottom + share * (top - bottom)) * (1.0 + 0.35 * shapes)

@@ -158,9 +158,7 @@ def _row(config: FacesConfig, index: int, splits: tuple[str, ...]) -> tuple[Row,
     label = _label(config, number, image, expression)
     rng = np.random.default_rng([config.seed, _STREAM_PICTURE, number, image])
     intensity = float(rng.uniform(0.5, 1.0))
-    picture = render(
-        traits, expression, intensity, size=config.size, nuisance=config.nuisance, rng=rng, style=way
-    )
+    picture = render(traits, expression, intensity, size=config.size, nuisance=config.nuisance, rng=rng, style=way)
     key, identity = f"faces-{config.seed}-p{number:05d}-i{image:03d}", f"faces-{config.seed}-p{number:05d}"
     row = Row(key, encode(picture, config.nuisance, rng), label, identity, splits[place], "faces")
     return row, Truth(key, identity, expression, intensity, label != expression)
@@ -185,9 +183,7 @@ def _plan(seed: int, number: int, images: int, imbalance: float) -> tuple[int, .
 
 @lru_cache(maxsize=64)
 def _label_draws(seed: int, number: int, images: int) -> list[list[float]]:
-    draws: list[list[float]] = (
-        np.random.default_rng([seed, _STREAM_LABEL, number]).random((images, 2)).tolist()
-    )
+    draws: list[list[float]] = np.random.default_rng([seed, _STREAM_LABEL, number]).random((images, 2)).tolist()
     return draws
 
 
@@ -229,9 +225,7 @@ def contact_sheet(
         nuisance: overrides the config's.
         zoom: enlarges each pixel, to look at small sizes.
     """
-    config = replace(
-        config or FacesConfig(), size=size, nuisance=nuisance or (config or FacesConfig()).nuisance
-    )
+    config = replace(config or FacesConfig(), size=size, nuisance=nuisance or (config or FacesConfig()).nuisance)
     cell, left, top = size * zoom, 44, 16
     sheet = Image.new("RGB", (left + 8 * cell, top + people * cell), (250, 250, 250))
     pen = ImageDraw.Draw(sheet)

@@ -267,8 +267,7 @@ def test_each_nuisance_changes_the_picture():
     for name, value in amounts.items():
         assert distance(plain, shot(replace(STUDIO, **{name: value}))) > 0.05, name
     sizes = [
-        len(next(generate(replace(SMALL, nuisance=replace(STUDIO, jpeg_quality=(q, q)))))[0].image)
-        for q in (20, 95)
+        len(next(generate(replace(SMALL, nuisance=replace(STUDIO, jpeg_quality=(q, q)))))[0].image) for q in (20, 95)
     ]
     assert sizes[0] < sizes[1]
 
