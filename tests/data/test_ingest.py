@@ -116,6 +116,8 @@ def test_what_is_unusable_is_skipped_counted_and_listed(tmp_path: Path) -> None:
     whole = picture("RGB", "PNG")
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF
+    flat = io.BytesIO()
+    Image.new("1", (3000, 1000)).save(flat, "PNG")  # 3 million pixels in less than a kilobyte
     cases = {
         "truncated.jpg": (picture(size=(99, 99))[:-500], "unreadable"),
         "flipped.png": (bytes(flipped), "unreadable"),
@@ -123,7 +125,8 @@ def test_what_is_unusable_is_skipped_counted_and_listed(tmp_path: Path) -> None:
         "drawing.jpg": (picture(kind="GIF"), "not an image"),
         "empty.webp": (b"", "empty"),
         "heavy.bmp": (picture(kind="BMP", size=(100, 100)), "oversized"),
-        "bomb.png": (picture("1", "PNG", size=(3000, 1000)), "oversized"),
+        "bomb.png": (flat.getvalue(), "oversized"),
+        "checksum.png": (whole[:-13] + bytes([whole[-13] ^ 1]) + whole[-12:], "unreadable"),  # of the pixels' chunk
         "Thumbs.db": (b"\0", "not an image"),
     }
     for name, (data, _) in cases.items():
