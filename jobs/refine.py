@@ -1,0 +1,60 @@
+"""Filter noisy labels: score a data set with an expression classifier and write the rows that it confirms.
+
+    python jobs/refine.py --data data/faces --classifier runs/filter --out data/faces-refined
+    python jobs/refine.py --data s3://b/affectnet --classifier models:/face-expression@champion --out s3://b/refined
+
+The source stays as it is. Every row and the reason for its fate is in decisions.parquet beside the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import rich
+import tyro
+
+from stargan_ray.data.refine import Policy
+from stargan_ray.errors import InputError
+from stargan_ray.runtime import cli
+from stargan_ray.runtime.refine import model_scorer, refine, report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refine:
+    """What to filter, by what, and where the result goes.
+
+    Attributes:
+        data: URI of an ingested data set.
+        classifier: an expression classifier: model folder, checkpoint, run or models:/name@alias.
+        out: a path or s3://bucket/prefix, another one than the data's.
+        policy: which rows stay.
+        parallel: processes that score; more than one are actors of Ray.
+        overwrite: replace another data set at out.
+    """
+
+    data: str
+    classifier: str
+    out: str
+    policy: Policy = field(default_factory=Policy)
+    parallel: int = 1
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.parallel < 1:
+            raise InputError(f"--parallel {self.parallel}: allowed are values >= 1")
+
+
+def main() -> None:
+    """Parse, filter, print what was dropped and where the result is."""
+    job = tyro.cli(Refine, description=__doc__)
+    scorer = model_scorer(job.classifier)
+    done = refine(job.data, job.out, scorer, job.policy, parallel=job.parallel, overwrite=job.overwrite)
+    rich.print(report(done))
+    for line in done.warnings:
+        print(f"warning: {line}")
+    print(f"decisions: {done.decisions}")
+    print(f"data set: {job.out}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
