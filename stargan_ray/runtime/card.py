@@ -10,6 +10,7 @@ from stargan_ray.methods.base import Translator
 from stargan_ray.training.checkpoint import FORMAT
 
 LICENCE = "Apache-2.0"
+_OF_THE_RUN = ("speed/", "memory/", "rate/", "schedule/")  # metrics of how it was trained, not of what it can do
 INTENDED_USE = {
     "translator": "changing the expression of faces, for research and for the augmentation of data sets, "
     "with images whose people agreed to it",
@@ -52,7 +53,7 @@ def describe(raw: dict[str, Any], recipe: Recipe, helpers: dict[str, dict[str, s
         "data_hash": raw.get("data_hash", ""),
         "commit": raw.get("commit", ""),
         "version": raw.get("version", ""),
-        "metrics": raw.get("metrics", {}),
+        "metrics": {n: v for n, v in raw.get("metrics", {}).items() if not n.startswith(_OF_THE_RUN)},
         "licence": raw.get("licence", LICENCE),
         "intended_use": INTENDED_USE[kind],
         "limits": LIMITS[kind],
@@ -75,9 +76,7 @@ def card(meta: Mapping[str, Any]) -> str:
         "Domains": ", ".join(meta["domains"]),
         "Image size": f"{meta['size']} × {meta['size']} pixels",
         "Training data": f"content hash `{meta['data_hash'] or 'not recorded'}`",
-        "Pretrained weights": "none: trained from scratch"
-        if pretrained == "none"
-        else f"yes, `{pretrained}`",
+        "Pretrained weights": "none: trained from scratch" if pretrained == "none" else f"yes, `{pretrained}`",
         "Commit": f"`{meta['commit'] or 'not recorded'}`, version {meta['version'] or 'not recorded'}",
         "Licence": meta["licence"],
         "Intended use": meta["intended_use"],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +17,8 @@ EXPERIMENT = "stargan-ray"
 _PROBE_S = 3.0
 # MLflow's defaults wait for minutes. A person's own settings win.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+# They tell of every migration of a new store, every step of a registration, and of a missing pip.
+_CHATTY = ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc", "mlflow.utils.environment")
 
 
 def tracking_uri() -> str:
@@ -44,15 +48,31 @@ def connect(uri: str) -> Any:
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"the MLflow store {uri} cannot be made: {error}") from error
-    for noisy in ("alembic", "mlflow.store.db.utils"):  # a new store tells of every migration
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, OSError) as error:
         raise InputError(f"the MLflow store {uri} cannot be opened: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def default_store(uri: str) -> Iterator[None]:
+    """Make a store MLflow's own default for a while: its registry asks that one, whatever the client was told."""
+    import mlflow
+
+    variable = os.environ.get("MLFLOW_TRACKING_URI")  # MLflow sets it too, so it says what was the default before
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        if variable is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = variable
 
 
 def experiment_id(client: Any, uri: str, name: str) -> str:

@@ -97,6 +97,10 @@ def load_model(where: str | Path, device: torch.device | str = "cpu") -> LoadedM
     Raises:
         InputError: it is not there, incomplete, damaged, or not what its helper's hash says.
     """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device = {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
     return _open(str(where), torch.device(device), {})
 
 
@@ -174,9 +178,7 @@ def _open(where: str, device: torch.device, moved: Mapping[str, str | Path]) -> 
     return model
 
 
-def _rebuild(
-    folder: Path, resolved: str, device: torch.device, moved: Mapping[str, str | Path]
-) -> LoadedModel:
+def _rebuild(folder: Path, resolved: str, device: torch.device, moved: Mapping[str, str | Path]) -> LoadedModel:
     raw = read_meta(folder)
     if missing := [name for name in ("recipe", "domains") if name not in raw]:
         raise InputError(f"{folder / 'meta.json'} lacks {missing[0]!r}: it is of another program")
@@ -221,9 +223,7 @@ def _helper(name: str, folder: Path, known: Mapping[str, str], moved: str | Path
         raise InputError(f"the helper {name!r} of {folder} cannot be loaded: {error}") from error
     wanted = known.get("content_hash")
     if wanted and wanted != helper.content_hash:
-        raise InputError(
-            f"the helper {name!r} at {source} is not what {folder} was trained with: hashes differ"
-        )
+        raise InputError(f"the helper {name!r} at {source} is not what {folder} was trained with: hashes differ")
     return helper
 
 

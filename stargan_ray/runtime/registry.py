@@ -1,0 +1,210 @@
+"""The MLflow door for models: register a model folder, and fetch one by name and alias or version."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stargan_ray import __version__
+from stargan_ray.errors import InputError, unknown
+from stargan_ray.runtime.card import card
+from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, default_store, experiment_id, tracking_uri
+from stargan_ray.runtime.models import load_model
+
+NAMES = {"expression": "face-expression", "identity": "face-identity", "translator": "expression-translator"}
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+def register(
+    folder: Path,
+    *,
+    name: str = "",
+    run_id: str | None = None,
+    alias: str = "champion",
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+    uri: str = "",
+) -> str:
+    """Register a model folder as a pyfunc, with signature, input example and card.
+
+    Args:
+        folder: what ``export_model`` wrote.
+        name: empty = the name of its kind.
+        run_id: the MLflow run that trained it.
+        alias: moved to the new version; empty = none.
+        metrics: for the card, beside those of the checkpoint.
+        tags: of the version.
+        uri: of MLflow; empty = ``tracking_uri()``.
+
+    Returns:
+        The version.
+
+    Raises:
+        InputError: the folder is no whole model, the name is of another kind, or MLflow cannot be reached.
+    """
+    model = load_model(folder)  # what cannot be loaded here could not be loaded by anyone
+    wanted = NAMES[model.kind]
+    if name and name != wanted and name in NAMES.values():
+        raise InputError(f"{folder} is a model of kind {model.kind}: its name is {wanted}, not {name}")
+    meta = {**model.meta, "metrics": {**model.meta["metrics"], **(metrics or {})}}
+    text = card(meta)
+    uri = uri or tracking_uri()
+    client = connect(uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with default_store(uri):
+            logged = client.create_logged_model(
+                _experiment_of(client, uri, run_id), name=name or wanted, source_run_id=run_id, model_type=model.kind
+            )
+            with tempfile.TemporaryDirectory(prefix="register-") as temporary:
+                place = Path(temporary) / "model"
+                _save(place, folder, meta, logged, run_id)
+                (place / "README.md").write_text(text, encoding="utf-8")
+                client.log_model_artifacts(logged.model_id, str(place))
+            client.finalize_logged_model(logged.model_id, "READY")
+            return _add_version(client, name or wanted, logged, run_id, text, alias, _tags(meta, tags or {}))
+    except (MlflowException, OSError) as error:
+        raise InputError(f"cannot register {folder} in MLflow at {uri}: {' '.join(str(error).split())}") from error
+
+
+def fetch(where: str, into: Path, uri: str = "") -> tuple[Path, str]:
+    """Download a registered model.
+
+    Args:
+        where: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
+        into: a folder that it is put below.
+        uri: of MLflow; empty = ``tracking_uri()``.
+
+    Returns:
+        Its model folder, and ``models:/<name>/<version>``.
+
+    Raises:
+        InputError: there is no such model, alias or version, or MLflow cannot be reached.
+    """
+    match = _URI.fullmatch(where)
+    if not match:
+        raise InputError(f"{where}: allowed are models:/<name>@<alias> and models:/<name>/<version>")
+    uri = uri or tracking_uri()
+    client = connect(uri)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = _version(client, uri, **match.groupdict())
+        exact = f"models:/{match['name']}/{version}"
+        with default_store(uri):
+            got = mlflow.artifacts.download_artifacts(exact, dst_path=str(into))
+    except (MlflowException, OSError) as error:
+        raise InputError(f"{where} cannot be fetched from MLflow at {uri}: {' '.join(str(error).split())}") from error
+    found = sorted(Path(got).glob("artifacts/*/meta.json"))
+    if not found:
+        raise InputError(f"{where} in MLflow at {uri} was not registered by this program: it holds no model folder")
+    return found[0].parent, exact
+
+
+def _version(client: Any, uri: str, name: str, alias: str | None, version: str | None) -> str:
+    """The version that is meant, or an error that says what there is."""
+    models = {model.name: model for model in client.search_registered_models(max_results=1000)}
+    if name not in models:
+        if not models:
+            raise InputError(
+                f"model {name!r} is not registered: MLflow at {uri} has no models; set MLFLOW_TRACKING_URI"
+            )
+        raise unknown("registered model", name, models)
+    if alias is None:
+        numbers = {str(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+        if version not in numbers:
+            raise unknown(f"version of {name}", str(version), numbers)
+        return str(version)
+    aliases = models[name].aliases
+    if alias not in aliases:
+        if not aliases:
+            raise InputError(f"{name} has no alias {alias!r}, and no other: use models:/{name}/<version>")
+        raise unknown(f"alias of {name}", alias, aliases)
+    return str(aliases[alias])
+
+
+def _experiment_of(client: Any, uri: str, run_id: str | None) -> str:
+    return str(client.get_run(run_id).info.experiment_id) if run_id else experiment_id(client, uri, EXPERIMENT)
+
+
+def _save(place: Path, folder: Path, meta: Mapping[str, Any], logged: Any, run_id: str | None) -> None:
+    """Write the MLflow model; requirements are named, since finding them out by a trial run takes a minute."""
+    import mlflow
+    from mlflow.models import Model
+
+    mlflow.pyfunc.save_model(
+        path=str(place),
+        mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        artifacts={"model": str(folder)},
+        signature=_signature(meta),
+        input_example=_example(meta),
+        pip_requirements=[f"stargan-ray=={__version__}"],
+        metadata={name: meta[name] for name in ("kind", "method", "data_hash", "commit", "licence")},
+    )
+
+
+def _signature(meta: Mapping[str, Any]) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import Array, DataType
+
+    inputs = [ColSpec("binary", "image")]
+    if meta["kind"] == "translator":
+        inputs += [
+            ColSpec("string", "target"),
+            ColSpec("binary", "reference", required=False),
+            ColSpec("double", "intensity", required=False),
+            ColSpec("long", "seed", required=False),
+        ]
+        outputs = [ColSpec("binary", "image")]
+    elif meta["kind"] == "identity":
+        outputs = [ColSpec(Array(DataType.double), "embedding")]
+    else:
+        outputs = [ColSpec("double", name) for name in meta["domains"]]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _example(meta: Mapping[str, Any]) -> Any:
+    """A grey picture: an example shows the form of an input, and nobody's face."""
+    import pandas as pd  # type: ignore[import-untyped]
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((meta["size"], meta["size"], 3), 128, np.uint8)).save(buffer, "PNG")
+    row: dict[str, Any] = {"image": buffer.getvalue()}
+    if meta["kind"] == "translator":
+        row |= {"target": meta["domains"][0], "intensity": 1.0, "seed": 0}
+    return pd.DataFrame([row])
+
+
+def _tags(meta: Mapping[str, Any], more: Mapping[str, str]) -> dict[str, str]:
+    told = ("kind", "method", "data_hash", "commit", "version", "licence", "pretrained")
+    scores = {f"metric.{name}": f"{value:.6g}" for name, value in meta["metrics"].items()}
+    return {**{name: str(meta[name]) for name in told}, **scores, **more}
+
+
+def _add_version(
+    client: Any, name: str, logged: Any, run_id: str | None, text: str, alias: str, tags: dict[str, str]
+) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        name, logged.artifact_location, run_id, tags=tags, description=text, model_id=logged.model_id
+    ).version
+    if alias:
+        client.set_registered_model_alias(name, alias, version)
+    return str(version)
