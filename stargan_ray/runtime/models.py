@@ -165,9 +165,9 @@ def _open(where: str, device: torch.device, moved: Mapping[str, str | Path]) -> 
     folder = temporary = Path(tempfile.mkdtemp(prefix="model-"))
     try:
         if registered:
-            from stargan_ray.runtime import registry  # the MLflow door, which itself loads models
+            from stargan_ray.runtime.registry import fetch  # the MLflow door, which itself loads models
 
-            folder, resolved = registry.fetch(where, temporary)
+            folder, resolved = fetch(where, temporary)
         else:
             storage.get_folder(resolved, folder)
         model = _rebuild(folder, resolved, device, moved)
