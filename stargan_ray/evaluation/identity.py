@@ -71,7 +71,7 @@ def unit(embeddings: npt.ArrayLike) -> FloatArray:
     lengths = np.linalg.norm(vectors, axis=1)
     if not (np.abs(lengths - 1) < 0.01).all():  # also False for NaN
         raise InputError(f"embeddings must have unit length, got lengths {lengths.min():.3g}..{lengths.max():.3g}")
-    # A length that is 1 in fp32 only would give a copy a cosine distance of 1e-8 instead of 0.
+    # Lengths that are 1 in fp32 only would tie the cosine to the squared distance to 1e-8 only.
     normalised: FloatArray = vectors / lengths[:, None]
     return normalised
 
@@ -86,7 +86,9 @@ def distances(source: npt.ArrayLike, translation: npt.ArrayLike) -> Distances:
     first, second = unit(source), unit(translation)
     if first.shape != second.shape:
         raise InputError(f"every translation needs its source: got {first.shape} and {second.shape}")
-    return Distances(np.square(first - second).sum(1), 1 - (first * second).sum(1))
+    squared: FloatArray = np.square(first - second).sum(1)
+    # 1 − ⟨a, b⟩ in a form that is exactly 0 for a copy, where the product would leave ±1e-17.
+    return Distances(squared, squared / 2)
 
 
 def templates(embeddings: npt.ArrayLike, persons: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[Any]]:
