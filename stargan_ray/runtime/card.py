@@ -76,7 +76,7 @@ def card(meta: Mapping[str, Any]) -> str:
         "Domains": ", ".join(meta["domains"]),
         "Image size": f"{meta['size']} × {meta['size']} pixels",
         "Training data": f"content hash `{meta['data_hash'] or 'not recorded'}`",
-        "Pretrained weights": "none: trained from scratch" if pretrained == "none" else f"yes, `{pretrained}`",
+        "Pretrained weights": "none used" if pretrained == "none" else f"yes, `{pretrained}`",
         "Commit": f"`{meta['commit'] or 'not recorded'}`, version {meta['version'] or 'not recorded'}",
         "Licence": meta["licence"],
         "Intended use": meta["intended_use"],
