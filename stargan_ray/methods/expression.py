@@ -35,6 +35,9 @@ class ExpressionMethod:
         width: channels of the first VGG layer (64 = published).
         dropout: before the linear layer.
         input_size: pixels the network works at; 0 = those of the data.
+        centre: share of the image's side around its centre that the network looks at.
+        grey: whether it leaves colour out; for a classifier of grey data (FER2013) that will meet colour.
+        standardize: whether each image is brought to mean 0 and variance 1.
         label_smoothing: share of each target spread over all classes; noisy labels want some.
         solver: optimiser and learning rate.
         average: whether a moving average of the weights is kept; short runs are over before it has warmed up.
@@ -48,6 +51,9 @@ class ExpressionMethod:
     width: int = 64
     dropout: float = 0.5
     input_size: int = 0
+    centre: float = 1.0
+    grey: bool = False
+    standardize: bool = False
     label_smoothing: float = 0.0
     solver: Solver = PUBLISHED_SOLVER
     average: bool = False
@@ -70,6 +76,9 @@ class ExpressionMethod:
             width=self.width,
             dropout=self.dropout,
             input_size=self.input_size or size,
+            centre=self.centre,
+            grey=self.grey,
+            standardize=self.standardize,
         )
         return {"classifier": classifier}
 

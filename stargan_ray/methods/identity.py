@@ -33,6 +33,7 @@ class IdentityMethod:
         hidden, embedding: widths of the two fully connected layers.
         relu_before_norm: as in the copied recipe.
         input_size: pixels the network works at; 0 = those of the data.
+        standardize: whether each image is brought to mean 0 and variance 1.
         margin: α of the triplet loss, in squared distance of unit vectors.
         mining: how triplets are chosen inside a batch of P people × K images.
         solver: optimiser and learning rate.
@@ -52,6 +53,7 @@ class IdentityMethod:
     embedding: int = 256
     relu_before_norm: bool = False
     input_size: int = 0
+    standardize: bool = False
     margin: float = 0.2
     mining: Mining = "semi-hard"
     solver: Solver = _SOLVER
@@ -81,6 +83,7 @@ class IdentityMethod:
                 embedding=self.embedding,
                 relu_before_norm=self.relu_before_norm,
                 input_size=input_size,
+                standardize=self.standardize,
             )
         else:
             embedder = SiameseXception(
@@ -92,6 +95,7 @@ class IdentityMethod:
                 embedding=self.embedding,
                 relu_before_norm=self.relu_before_norm,
                 input_size=input_size,
+                standardize=self.standardize,
             )
         return {"embedder": embedder}
 

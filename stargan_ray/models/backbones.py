@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stargan_ray.errors import InputError
+
+
+@dataclass(frozen=True)
+class View:
+    """How a network looks at an image, whatever the image's size; differentiable, without parameters.
+
+    Attributes:
+        size: pixels that the network works at.
+        centre: share of the image's side around its centre that is looked at; below 1 leaves the background
+            and the hair out, which say nothing about an expression.
+        grey: whether colour is left out; for a network trained on grey data (FER2013) that meets colour.
+        standardize: whether each image gets mean 0 and variance 1, which takes most of the light out.
+    """
+
+    size: int
+    centre: float = 1.0
+    grey: bool = False
+    standardize: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no network here can look at."""
+        if self.size < 32:
+            raise InputError(f"input_size = {self.size}: allowed are values >= 32")
+        if not 0.25 <= self.centre <= 1:
+            raise InputError(f"centre = {self.centre}: allowed is 0.25 to 1 (1 = the whole image)")
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Images (b, 3, H, W) in [-1, 1] to (b, 3, size, size), in the same range unless standardised."""
+        high, wide = image.shape[2:]
+        top, left = round(high * (1 - self.centre) / 2), round(wide * (1 - self.centre) / 2)
+        image = image[:, :, top : high - top, left : wide - left]
+        if self.grey:
+            luma = image.new_tensor([0.299, 0.587, 0.114])[:, None, None]
+            image = (image * luma).sum(1, keepdim=True).expand(-1, 3, -1, -1)
+        image = fit(image, self.size)
+        if self.standardize:
+            # the constant keeps a flat image flat: it has no contrast to normalise
+            deviation, mean = torch.std_mean(image, (1, 2, 3), keepdim=True)
+            image = (image - mean) / (deviation + 0.05)
+        return image
 
 
 def fit(image: Tensor, size: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.vgg import make_layers
 
 from stargan_ray.errors import InputError
-from stargan_ray.models.backbones import fit, timm_trunk
+from stargan_ray.models.backbones import View, timm_trunk
 from stargan_ray.models.blocks import he_init
 
 # Configuration E of Simonyan & Zisserman (2015), widths in units of the first layer's 64 channels.
@@ -37,6 +37,7 @@ class ExpressionClassifier(nn.Module):
         width: channels of the first VGG layer; the others follow in proportion. Other backbones ignore it.
         dropout: probability before the linear layer.
         input_size: pixels that images are resized to; at least 32, so that one position is left.
+        centre, grey, standardize: what is seen of the image, see :class:`View`.
     """
 
     def __init__(
@@ -47,6 +48,9 @@ class ExpressionClassifier(nn.Module):
         width: int = 64,
         dropout: float = 0.5,
         input_size: int = 44,
+        centre: float = 1.0,
+        grey: bool = False,
+        standardize: bool = False,
     ) -> None:
         super().__init__()
         if classes < 2:
@@ -55,9 +59,7 @@ class ExpressionClassifier(nn.Module):
             raise InputError(f"width = {width}: allowed are values >= 1 (64 = published)")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout = {dropout}: allowed is 0 <= dropout < 1")
-        if input_size < 32:
-            raise InputError(f"input_size = {input_size}: allowed are values >= 32")
-        self.input_size = input_size
+        self.view = View(input_size, centre, grey, standardize)
         self.trunk, features = _vgg19(width) if backbone == "vgg19_bn" else timm_trunk(backbone)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
@@ -65,5 +67,5 @@ class ExpressionClassifier(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits; their softmax is the confidence that the filter thresholds."""
-        logits: Tensor = self.head(self.dropout(self.trunk(fit(image, self.input_size))))
+        logits: Tensor = self.head(self.dropout(self.trunk(self.view(image))))
         return logits

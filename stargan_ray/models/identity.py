@@ -18,7 +18,7 @@ from timm.models.xception import Block, SeparableConv2d
 from torch import Tensor, nn
 
 from stargan_ray.errors import InputError
-from stargan_ray.models.backbones import fit, timm_trunk
+from stargan_ray.models.backbones import View, timm_trunk
 from stargan_ray.models.blocks import he_init
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ class IdentityNetwork(nn.Module):
         embedding: length of the vector.
         relu_before_norm: as the copied recipe has it; it confines every face to one orthant of the sphere, so
             that no two faces are further apart than a squared distance of 2. Off by default.
-        input_size: pixels that images are resized to.
+        input_size: pixels that images are resized to, at least 32.
+        standardize: whether each image is brought to mean 0 and variance 1 first.
     """
 
     def __init__(
@@ -95,16 +96,13 @@ class IdentityNetwork(nn.Module):
         embedding: int = 256,
         relu_before_norm: bool = False,
         input_size: int = 128,
+        standardize: bool = False,
     ) -> None:
         super().__init__()
-        for field, value, least in (
-            ("hidden", hidden, 1),
-            ("embedding", embedding, 2),
-            ("input_size", input_size, 32),
-        ):
+        for field, value, least in (("hidden", hidden, 1), ("embedding", embedding, 2)):
             if value < least:
                 raise InputError(f"{field} = {value}: allowed are values >= {least}")
-        self.input_size = input_size
+        self.view = View(input_size, standardize=standardize)
         self.relu_before_norm = relu_before_norm
         self.trunk = trunk
         self.head = nn.Sequential(
@@ -114,7 +112,7 @@ class IdentityNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings on the unit sphere: f(x) of the triplet loss and of L_id."""
-        vector: Tensor = self.head(self.trunk(fit(image, self.input_size)))
+        vector: Tensor = self.head(self.trunk(self.view(image)))
         return F.normalize(F.relu(vector) if self.relu_before_norm else vector, dim=1)
 
 
@@ -125,7 +123,7 @@ class SiameseXception(IdentityNetwork):
         width, middle_blocks, stem_stride: see :class:`Xception`; the defaults are the published trunk.
         pretrained: ``none``, ``timm`` (ImageNet weights by download) or the path or ``file://`` URI of a
             state dict of timm's ``legacy_xception`` (safetensors or PyTorch, loaded without pickled code).
-        hidden, embedding, relu_before_norm, input_size: see :class:`IdentityNetwork`.
+        hidden, embedding, relu_before_norm, input_size, standardize: see :class:`IdentityNetwork`.
     """
 
     def __init__(
@@ -139,6 +137,7 @@ class SiameseXception(IdentityNetwork):
         embedding: int = 256,
         relu_before_norm: bool = False,
         input_size: int = 128,
+        standardize: bool = False,
     ) -> None:
         trunk = Xception(width, middle_blocks, stem_stride)
         if pretrained != "none":
@@ -150,6 +149,7 @@ class SiameseXception(IdentityNetwork):
             embedding=embedding,
             relu_before_norm=relu_before_norm,
             input_size=input_size,
+            standardize=standardize,
         )
 
 
@@ -160,6 +160,7 @@ def timm_identity(
     embedding: int = 256,
     relu_before_norm: bool = False,
     input_size: int = 128,
+    standardize: bool = False,
 ) -> IdentityNetwork:
     """The same interface over a trunk of another family, for a judge independent of the embedder."""
     trunk, features = timm_trunk(backbone)
@@ -170,6 +171,7 @@ def timm_identity(
         embedding=embedding,
         relu_before_norm=relu_before_norm,
         input_size=input_size,
+        standardize=standardize,
     )
 
 
@@ -187,18 +189,12 @@ def load_trunk(trunk: Xception, pretrained: str) -> None:
             _log.warning("Xception starts from random weights: timm's are out of reach (%s)", error)
             return
     else:
-        path = (
-            Path(unquote(urlsplit(pretrained).path)) if pretrained.startswith("file:") else Path(pretrained)
-        )
+        path = Path(unquote(urlsplit(pretrained).path)) if pretrained.startswith("file:") else Path(pretrained)
         if not path.is_file():
-            raise InputError(
-                f"pretrained = {pretrained!r}: allowed are none, timm, or the file of a state dict"
-            )
+            raise InputError(f"pretrained = {pretrained!r}: allowed are none, timm, or the file of a state dict")
         weights = load_state_dict(str(path), device="cpu", weights_only=True)
     own = trunk.state_dict()
-    fitting = {
-        name: value for name, value in weights.items() if name in own and value.shape == own[name].shape
-    }
+    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
     if len(fitting) != len(own):
         raise InputError(
             f"pretrained = {pretrained!r}: {len(own) - len(fitting)} of {len(own)} weights are missing or of "

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from stargan_ray.errors import InputError
-from stargan_ray.models.backbones import fit
+from stargan_ray.models.backbones import View, fit
 from stargan_ray.models.expression import ExpressionClassifier
 
 
@@ -68,6 +68,26 @@ def test_resizing_keeps_range_and_constant_images_and_leaves_a_fitting_image_alo
     assert fit(image.bfloat16(), 32).dtype == torch.bfloat16
 
 
+def test_a_standardised_view_does_not_change_with_the_light() -> None:
+    view = View(32, standardize=True)
+    image = torch.rand(2, 3, 32, 32) * 0.8
+    seen = view(image)
+    assert seen.mean((1, 2, 3)).abs().max() < 1e-5
+    torch.testing.assert_close(view(image * 1.5 - 0.4), seen, rtol=0.1, atol=0.1)
+    assert torch.equal(view(torch.full((1, 3, 32, 32), 0.5)), torch.zeros(1, 3, 32, 32))
+
+
+def test_a_view_of_the_centre_is_blind_to_the_border_and_a_grey_one_to_the_hue() -> None:
+    image = torch.rand(1, 3, 64, 64)
+    frame = torch.ones_like(image, dtype=torch.bool)
+    frame[:, :, 8:56, 8:56] = False
+    centre = View(32, centre=0.75)
+    assert torch.equal(centre(image), centre(image.masked_fill(frame, -1.0)))
+    seen = View(64, grey=True)(image)
+    assert torch.equal(seen[:, 0], seen[:, 1])
+    assert torch.equal(seen[:, 0], seen[:, 2])
+
+
 def test_shrinking_averages_instead_of_picking_pixels() -> None:
     # a one-pixel chequerboard is grey from afar; without antialiasing it would alias to black or white
     board = (torch.arange(64)[:, None] + torch.arange(64)[None]) % 2 * 2.0 - 1
@@ -76,7 +96,14 @@ def test_shrinking_averages_instead_of_picking_pixels() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("classes", 1), ("width", 0), ("dropout", 1.0), ("input_size", 31), ("backbone", "resnet-eighteen")],
+    [
+        ("classes", 1),
+        ("width", 0),
+        ("dropout", 1.0),
+        ("input_size", 31),
+        ("centre", 0.1),
+        ("backbone", "resnet-eighteen"),
+    ],
 )
 def test_unusable_values_are_refused_by_name(field: str, value: object) -> None:
     arguments = {"classes": 8, field: value}
