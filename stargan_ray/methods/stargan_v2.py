@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stargan_ray import losses
@@ -36,6 +37,9 @@ class StarGANv2:
         compose: ``image`` (published) or ``mask`` (an edit of the source, see ``Generator``).
         patch: p × p pixels folded into channels before the first layers; 1 = published.
         lambda_sty, lambda_cyc, lambda_r1: constant weights.
+        lambda_cls: weight of StarGAN v1's domain classification on D's K logits, in D on real images and in G
+            on fakes; 0 = published. It tells D what the domains are before the adversarial game does, which
+            short runs need: without it G learns to copy within the first hundreds of iterations.
         lambda_ds: weight of the diversity term over time.
         r1_every: R1 on steps divisible by it, at ``r1_every`` times the weight; 1 = published, more is cheaper
             and other mathematics.
@@ -62,6 +66,7 @@ class StarGANv2:
     lambda_sty: float = 1.0
     lambda_cyc: float = 1.0
     lambda_r1: float = 1.0
+    lambda_cls: float = 0.0
     lambda_ds: LinearDecay = LinearDecay(1.0, 100_000)
     r1_every: int = 1
     reference_every: int = 1
@@ -75,7 +80,7 @@ class StarGANv2:
 
     def __post_init__(self) -> None:
         """Refuse weights and rates that no run can mean."""
-        for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "rate_g", "rate_d", "rate_e", "rate_f"):
+        for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "lambda_cls", "rate_g", "rate_d", "rate_e", "rate_f"):
             if getattr(self, field) < 0:
                 raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 0")
         for field in ("r1_every", "reference_every"):
@@ -211,8 +216,9 @@ class StarGANv2:
         real = batch["source"].detach().requires_grad_(penalised)
         # R1's second derivatives lose their meaning in bf16: D sees real images in full precision.
         with torch.autocast(real.device.type, enabled=False):
-            on_real = networks["discriminator"](real, batch["source_label"], embedding)
-        on_fake = networks["discriminator"](fake, batch["target_label"], embedding)
+            logits = networks["discriminator"](real, embedding)
+        on_real = _of_domain(logits, batch["source_label"])
+        on_fake = _of_domain(networks["discriminator"](fake, embedding), batch["target_label"])
         terms = {
             "real": Term(losses.adversarial(on_real, real=True)),
             "fake": Term(losses.adversarial(on_fake, real=False)),
@@ -220,6 +226,8 @@ class StarGANv2:
         if penalised:
             weight = self.lambda_r1 * self.r1_every
             terms["r1"] = Term(losses.r1_penalty(on_real, real), weight)
+        if self.lambda_cls:
+            terms["cls"] = Term(F.cross_entropy(logits.float(), batch["source_label"]), self.lambda_cls)
         return terms
 
     def _generate(
@@ -229,8 +237,10 @@ class StarGANv2:
         embedding = self.embedding(networks, batch, step)
         generator = networks["generator"]
         terms = {}
-        logits = networks["discriminator"](fake, batch["target_label"], embedding)
-        terms["adv"] = Term(losses.adversarial(logits, real=True))
+        logits = networks["discriminator"](fake, embedding)
+        terms["adv"] = Term(losses.adversarial(_of_domain(logits, batch["target_label"]), real=True))
+        if self.lambda_cls:
+            terms["cls"] = Term(F.cross_entropy(logits.float(), batch["target_label"]), self.lambda_cls)
         if diversity := self.lambda_ds(step.index):
             with torch.no_grad():
                 second = generator(batch["source"], other, embedding)
@@ -255,3 +265,8 @@ class StarGANv2:
     def source_embedding(self, networks: Networks, image: Tensor) -> Tensor | None:  # noqa: ARG002
         """The identity embedding of images (b, I) where the method has one."""
         return None
+
+
+def _of_domain(logits: Tensor, label: Tensor) -> Tensor:
+    """(b, K), (b,) -> (b,): each row's logit of its own domain."""
+    return logits.gather(1, label[:, None]).squeeze(1)

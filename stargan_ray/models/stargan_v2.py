@@ -166,11 +166,11 @@ class StyleEncoder(_Critic):
 
 
 class Discriminator(_Critic):
-    """D_y(x): image (b, 3, H, W), label (b,) -> real/fake logit (b,) of the domain.
+    """D(x): image (b, 3, H, W) -> real/fake logits (b, K), one a domain; a loss reads the one of its domain.
 
-    With ``embedding_dim`` > 0 the logit gains ⟨W e, features(x)⟩ / √width, a projection term on the identity
-    embedding e (b, I) of the person that the image should show. L_id itself does not depend on D's
-    parameters, so this input is how the identity reaches D at all: it can reject a face whose person changed.
+    With ``embedding_dim`` > 0 each logit gains ⟨W e, features(x)⟩ / √width, a projection term on the identity
+    embedding e (b, I) of the person that the image should show. L_id itself does not depend on D's parameters,
+    so this input is how the identity reaches D at all: it can reject a face whose person changed.
     """
 
     def __init__(
@@ -184,16 +184,16 @@ class Discriminator(_Critic):
         patch: int = 1,
     ) -> None:
         super().__init__(size, first, largest, patch)
+        self.head = nn.Linear(self.width, domains)
         he_init(self)
-        self.head = DomainLinear(domains, self.width, 1)
         self.identity = nn.Linear(embedding_dim, self.width, bias=False) if embedding_dim else None
         if self.identity is not None:
             nn.init.zeros_(self.identity.weight)  # as in G
 
-    def forward(self, image: Tensor, label: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """How real the image is in its domain (and for this person)."""
+    def forward(self, image: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """How real the image is as one of each domain (and as this person)."""
         x = self.features(image)
-        logit = self.head(x, label).squeeze(1)
+        logits: Tensor = self.head(x)
         if self.identity is None:
-            return logit
-        return logit + (self.identity(embedding) * x).sum(1) / math.sqrt(self.width)
+            return logits
+        return logits + (self.identity(embedding) * x).sum(1, keepdim=True) / math.sqrt(self.width)

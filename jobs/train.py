@@ -1,0 +1,95 @@
+"""Train any network of the package with Ray Train, on batches streamed by Ray Data.
+
+    python jobs/train.py expression-tiny --data data/faces --storage runs --name filter
+    python jobs/train.py stargan-v2-id-tiny --data s3://bucket/faces --storage s3://bucket/runs --name first \\
+        --identity models:/face-identity@champion --train.steps 2000
+
+The first word is a recipe; flags override its fields. The same command again continues the run where its last
+checkpoint stands. Without a recipe, the list of recipes is printed.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import rich
+import tyro
+
+from stargan_ray.config import AnyMethod, DataConfig, Recipe, ScaleConfig, TrainConfig, to_json
+from stargan_ray.recipes import RECIPES, recipe_named
+from stargan_ray.runtime import cli
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """A run.
+
+    Attributes:
+        data_uri: URI of an ingested or refined data set.
+        storage: URI under which the run's folder lies.
+        name: of the run; the same name and storage continue it.
+        identity: embedder of the methods that keep the identity: a run, a folder, a URI or models:/NAME@ALIAS.
+        judge: classifier that helps to choose a translator's best checkpoint; as above.
+        init: run or model whose weights a new run starts from, where they fit.
+        local: train in this process, without Ray.
+        dry_run: print the configuration and stop.
+        method, data, train, scale: the configuration.
+    """
+
+    data_uri: Annotated[str, tyro.conf.arg(name="data")]
+    storage: str = "runs"
+    name: str
+    identity: str = ""
+    judge: str = ""
+    init: str = ""
+    local: bool = False
+    dry_run: bool = False
+    method: AnyMethod
+    data: DataConfig
+    train: TrainConfig
+    scale: ScaleConfig
+
+    def recipe(self, base: Recipe) -> Recipe:
+        """The recipe with its overridden fields."""
+        return replace(base, method=self.method, data=self.data, train=self.train, scale=self.scale)
+
+
+def main() -> None:
+    """Parse, train, print where the result is."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        for recipe in RECIPES.values():
+            print(f"  {recipe.name:28} {recipe.about}")
+        return
+    base = recipe_named(sys.argv[1])
+    job = tyro.cli(
+        tyro.conf.AvoidSubcommands[Train],
+        args=sys.argv[2:],
+        default=Train(
+            data_uri=tyro.MISSING,
+            name=tyro.MISSING,
+            method=base.method,
+            data=base.data,
+            train=base.train,
+            scale=base.scale,
+        ),
+        prog=f"jobs/train.py {base.name}",
+        description=base.about,
+    )
+    recipe = job.recipe(base)
+    if job.dry_run:
+        rich.print_json(data=to_json(recipe))
+        return
+    from stargan_ray.runtime import launch
+    from stargan_ray.runtime.session import Run
+
+    helpers = {"identity": job.identity} if job.identity else {}
+    run = Run(recipe, job.data_uri, job.storage, job.name, helpers, job.judge, job.init)
+    outcome = (launch.fit_here if job.local else launch.fit)(run)
+    print(f"step {outcome.step}; checkpoint: {outcome.checkpoint or 'no new one, the run was finished'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,370 @@
+"""The Ray Train door: one run on the workers of a cluster, records and stop requests through one actor.
+
+Checkpoints are the run's own (``training/checkpoint.py``), so the same run continues under Ray or without it.
+The actor is the one writer to MLflow and lives beside the driver; workers only send to it and never wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from stargan_ray.config import Recipe
+from stargan_ray.data import storage
+from stargan_ray.data.pipeline import RaySource
+from stargan_ray.data.plan import Plan
+from stargan_ray.data.shards import Dataset, open_dataset
+from stargan_ray.data.stream import Source
+from stargan_ray.errors import InputError
+from stargan_ray.runtime.session import Run, commit, run_worker, thread_source
+from stargan_ray.runtime.tracking import Tracking
+from stargan_ray.training.loop import Outcome
+from stargan_ray.training.step import NonFiniteError
+from stargan_ray.training.worker import GroupWorker, LocalWorker
+
+# What workers of a running cluster need to reach storage and each other. Keys are not among it, since the
+# dashboard shows a job's environment: nodes have their own credentials.
+_PASSED_ON = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "GLOO_SOCKET_IFNAME",
+    "NCCL_SOCKET_IFNAME",
+)
+_MAX_FAILURES = 3  # restarts of the workers after a crash or a lost node
+_QUIET = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TQDM": "0",
+}
+
+
+def ray_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
+    """Decode in Ray Data tasks."""
+    data, cpus = recipe.data, recipe.scale.cpus_per_reader
+    return RaySource(dataset, plan, lanes, data.size, data.cache_mib << 20, data.readers, cpus)
+
+
+class RecordsActor:
+    """The run's end of the records: forwards to MLflow, remembers progress, a stop request and a failure."""
+
+    def __init__(self, run: Run, tags: Mapping[str, str], spool: str) -> None:
+        self._tracking = Tracking(run.name, run.recipe, tags, spool=Path(spool))
+        self._step, self._values = 0, dict[str, float]()
+        self._failure = ""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """See ``Recorder``."""
+        self._step, self._values = step, self._values | dict(values)
+        self._tracking.metrics(step, values)
+
+    def image(self, step: int, name: str, png: bytes) -> None:
+        """See ``Recorder``."""
+        self._tracking.image(step, name, png)
+
+    def request_stop(self) -> None:
+        """A person asked the run to end."""
+        self._tracking.request_stop()
+
+    def stop_requested(self) -> bool:
+        """See ``Recorder``."""
+        return self._tracking.stop_requested()
+
+    def fail(self, message: str) -> None:
+        """A worker met an error that starting it again would not mend."""
+        self._failure = self._failure or message
+
+    def failure(self) -> str:
+        """That error, or nothing."""
+        return self._failure
+
+    def progress(self) -> tuple[int, dict[str, float]]:
+        """The last step reported and its numbers."""
+        return self._step, self._values
+
+    def close(self, status: str) -> str:
+        """Deliver what is left; returns the id of the MLflow run, empty while it has none."""
+        self._tracking.close(status)
+        return self._tracking.run_id
+
+
+@dataclass
+class _ActorRecorder:
+    """A worker's recorder: sends and goes on; the answer to a question is picked up when it is there."""
+
+    actor: Any
+    asked: Any = None
+    stop: bool = False
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.actor.metrics.remote(step, dict(values))
+
+    def image(self, step: int, name: str, png: bytes) -> None:
+        self.actor.image.remote(step, name, png)
+
+    def stop_requested(self) -> bool:
+        import ray
+
+        if self.asked is None:
+            self.asked = self.actor.stop_requested.remote()
+        elif ray.wait([self.asked], timeout=0)[0]:
+            self.stop, self.asked = self.stop or ray.get(self.asked), None
+        return self.stop
+
+
+def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
+    """One Ray Train worker."""
+    import ray
+    from ray.train.torch import get_device
+
+    run: Run = config["run"]
+    actor = config["records"]
+    if ray.get(actor.failure.remote()):
+        return None  # started again after an error that will not go away
+    try:
+        outcome = run_worker(run, GroupWorker(get_device()), ray_source, _ActorRecorder(actor))
+    except (InputError, NonFiniteError) as error:
+        ray.get(actor.fail.remote(str(error)))
+        raise
+    return vars(outcome)
+
+
+def start_ray() -> None:
+    """Connect to the cluster of RAY_ADDRESS or of the job, or start Ray on this machine."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ}
+    own = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
+
+
+def fit(run: Run, *, console: Console | None = None) -> Outcome:
+    """Train a run with Ray Train; Ctrl-C ends it after a step with a checkpoint, twice at once.
+
+    Raises:
+        InputError: something given cannot be used, or the run cannot fit the cluster.
+        NonFiniteError: never; it comes as InputError with the same line.
+        KeyboardInterrupt: stopped by a person; the checkpoint is written.
+    """
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    data_hash = check(run)
+    start_ray()
+    _require_room(run.recipe)
+    records = _records_actor(run, data_hash)
+    scale = run.recipe.scale
+    filesystem, path = storage.resolve(storage.join(run.uri, "ray"))
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={"run": run, "records": records},
+        scaling_config=ScalingConfig(
+            num_workers=scale.num_workers,
+            use_gpu=scale.use_gpu,
+            resources_per_worker={"CPU": scale.cpus_per_worker} | ({"GPU": 1} if scale.use_gpu else {}),
+        ),
+        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo"),
+        # A name of its own each time: what continues is decided by our checkpoints alone.
+        run_config=RunConfig(
+            name=f"{run.name}-{int(time.time() * 1000)}",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=_MAX_FAILURES),
+        ),
+    )
+    status = "FAILED"
+    try:
+        result = _watched(trainer, records, run, console or Console(stderr=True))
+        failure = ray.get(records.failure.remote())
+        if failure:
+            raise InputError(failure)
+        outcome = Outcome(**result.return_value)
+        status = "FINISHED" if outcome.finished else "KILLED"
+    finally:
+        ray.get(records.close.remote(status))
+        ray.kill(records)
+    if not outcome.finished:
+        raise KeyboardInterrupt
+    return outcome
+
+
+def fit_here(run: Run, *, console: Console | None = None) -> Outcome:
+    """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
+    data_hash = check(run)
+    tracking = Tracking(run.name, run.recipe, _tags(data_hash), spool=Path("runs/spool"))
+    device = "cuda" if run.recipe.scale.use_gpu else "cpu"
+    status = "FAILED"
+    try:
+        with _bar(run, console or Console(stderr=True)) as bar, _interrupts(tracking.request_stop):
+            outcome = run_worker(run, LocalWorker(device), thread_source, _Shown(tracking, bar))
+        status = "FINISHED" if outcome.finished else "KILLED"
+    except NonFiniteError as error:
+        raise InputError(str(error)) from error
+    finally:
+        tracking.close(status)
+    if not outcome.finished:
+        raise KeyboardInterrupt
+    return outcome
+
+
+def check(run: Run) -> str:
+    """Find what is wrong before anything starts; returns the data's content hash."""
+    data_hash = open_dataset(run.data).manifest.content_hash
+    run.recipe.data.shape.lanes_of(0, run.recipe.scale.num_workers)
+    storage.check_writable(run.uri)
+    return data_hash
+
+
+def _tags(data_hash: str) -> dict[str, str]:
+    import stargan_ray
+
+    return {"commit": commit(), "data_hash": data_hash, "version": stargan_ray.__version__}
+
+
+def _require_room(recipe: Recipe) -> None:
+    """Fail now instead of waiting for ever: workers and one reader must fit at the same time."""
+    import ray
+
+    scale = recipe.scale
+    has = ray.cluster_resources()
+    cpus = scale.num_workers * scale.cpus_per_worker + scale.cpus_per_reader
+    if has.get("CPU", 0) < cpus:
+        raise InputError(
+            f"scale.num_workers = {scale.num_workers} needs {cpus:g} CPUs ({scale.cpus_per_worker:g} a worker, "
+            f"{scale.cpus_per_reader:g} for a reader), the cluster has {has.get('CPU', 0):g}: lower "
+            "--scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader"
+        )
+    if scale.use_gpu and has.get("GPU", 0) < scale.num_workers:
+        raise InputError(
+            f"scale.num_workers = {scale.num_workers} with scale.use_gpu needs as many GPUs, "
+            f"the cluster has {has.get('GPU', 0):g}"
+        )
+
+
+def _records_actor(run: Run, data_hash: str) -> Any:
+    """The actor on the driver's node, where a SQLite store and the spool are."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    uris = {n: os.environ[n] for n in os.environ if n.startswith("MLFLOW_")}
+    actor = ray.remote(num_cpus=0)(RecordsActor).options(
+        scheduling_strategy=here, max_concurrency=1, runtime_env={"env_vars": uris}
+    )
+    return actor.remote(run, _tags(data_hash), str(Path("runs/spool").absolute()))
+
+
+def _watched(trainer: Any, records: Any, run: Run, console: Console) -> Any:
+    """``trainer.fit()`` in a thread, with a progress bar; the first Ctrl-C asks, the second aborts."""
+    import ray
+
+    done: dict[str, Any] = {}
+
+    def target() -> None:
+        try:
+            done["result"] = trainer.fit()
+        except BaseException as error:
+            done["error"] = error
+
+    thread = threading.Thread(target=target, daemon=True, name="fit")
+    with _bar(run, console) as bar, _interrupts(lambda: records.request_stop.remote()):
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.25)
+            bar(*ray.get(records.progress.remote()))
+    if "error" in done:
+        failure = ray.get(records.failure.remote())
+        raise InputError(failure) from done["error"] if failure else done["error"]
+    return done["result"]
+
+
+@contextlib.contextmanager
+def _interrupts(request_stop: Any) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks the run to end after its step; the second raises."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        print("stopping after this step with a checkpoint; once more stops at once", file=sys.stderr)
+        request_stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _bar(run: Run, console: Console) -> Iterator[Any]:
+    """A progress bar of steps with speed and losses."""
+    columns = (
+        TextColumn(f"{run.name}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(run.name, total=run.recipe.train.steps, said="starting")
+
+        def update(step: int, values: Mapping[str, float]) -> None:
+            if step:
+                progress.update(task, completed=step, said=_said(values))
+
+        yield update
+
+
+def _said(values: Mapping[str, float]) -> str:
+    """The few numbers that fit a line."""
+    speed = f"{values.get('speed/images_per_second', 0):.0f} img/s"
+    judged = [f"{name.split('/')[1]} {value:.3f}" for name, value in values.items() if name.startswith("val/")]
+    losses = [f"{n.split('/')[1]} {v:.3f}" for n, v in values.items() if n.endswith(("/adv", "/id", "/ce", "/triplet"))]
+    return "  ".join([speed, *losses[:3], *judged[:2]])
+
+
+@dataclass
+class _Shown:
+    """Records that also move the bar."""
+
+    tracking: Tracking
+    bar: Any
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.tracking.metrics(step, values)
+        self.bar(step, values)
+
+    def image(self, step: int, name: str, png: bytes) -> None:
+        self.tracking.image(step, name, png)
+
+    def stop_requested(self) -> bool:
+        return self.tracking.stop_requested()

@@ -1,0 +1,210 @@
+"""What one training process does, whoever started it: open the data, build the state, resume, train."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from torch import nn
+
+import stargan_ray
+from stargan_ray.config import Recipe, flatten
+from stargan_ray.data import storage
+from stargan_ray.data.plan import DomainPlan, IdentityPlan, Plan
+from stargan_ray.data.schema import ROW_GROUP
+from stargan_ray.data.shards import Dataset, open_dataset
+from stargan_ray.data.stream import Batches, Source, ThreadSource
+from stargan_ray.errors import InputError
+from stargan_ray.methods.base import Translator
+from stargan_ray.runtime.models import LoadedModel, load_model
+from stargan_ray.runtime.validation import make_hooks
+from stargan_ray.training.checkpoint import Checkpoints, load_matching, local_copy, read_meta
+from stargan_ray.training.loop import Outcome, Recorder, fresh_state, train
+from stargan_ray.training.step import State
+from stargan_ray.training.worker import Worker
+
+MakeSource = Callable[[Dataset, Plan, Sequence[int], Recipe], Source]
+# Fields that a resumed run may change: they decide how long and where, not what a step computes.
+_FREE = ("train.steps", "train.threads", "train.report_every", "train.sample_every", "train.validate_every")
+_FREE_PREFIXES = ("scale.", "train.checkpoint_every", "train.best", "train.higher", "data.cache", "data.readers", "about")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as it travels to the workers.
+
+    Attributes:
+        recipe: what to compute.
+        data: URI of an ingested or refined data set.
+        storage: URI under which the run's folder lies.
+        name: of the run; the same name and storage continue it.
+        helpers: helper name -> model (folder, run, URI or ``models:/…``), for the methods that need one.
+        judge: a classifier for choosing the best checkpoint of a translator; empty = none.
+        init: model or checkpoint whose weights a new run starts from; empty = the seed's.
+    """
+
+    recipe: Recipe
+    data: str
+    storage: str
+    name: str
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    judge: str = ""
+    init: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The run's folder."""
+        return storage.join(self.storage, self.name)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        config = self.recipe.train
+        return Checkpoints(storage.join(self.uri, "checkpoints"), config.best, config.higher_is_better)
+
+
+def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
+    """The plan that a method's batches come from, over the training rows of a data set."""
+    index, manifest = dataset.index, dataset.manifest
+    column = "identity" if recipe.method.plan == "identities" else "expression"
+    usable = pc.and_(pc.equal(index["split"], "train"), pc.is_valid(index[column]))
+    rows = np.flatnonzero(usable.to_numpy(zero_copy_only=False)).astype(np.int64)
+    if not len(rows):
+        raise InputError(f"{dataset.uri}: no training row has an {column}; {recipe.method.name} needs them")
+    labels = pc.fill_null(index["expression"], -1).to_numpy()[rows].astype(np.int64)
+    groups = index["shard"].to_numpy().astype(np.int64) << 32 | index["row"].to_numpy() // ROW_GROUP
+    shape, seed = recipe.data.shape, recipe.train.seed
+    if recipe.method.plan == "identities":
+        names = pc.dictionary_encode(index["identity"].combine_chunks()).indices
+        people = pc.fill_null(names, -1).to_numpy()[rows].astype(np.int64)
+        return IdentityPlan(rows, labels, people, groups, shape, seed, recipe.data.images_per_person)
+    pairs = isinstance(recipe.method, Translator)
+    return DomainPlan(rows, labels, manifest.domains, groups, shape, seed, pairs)
+
+
+def thread_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
+    """Decode in a thread of this process."""
+    return ThreadSource(dataset, plan, lanes, recipe.data.size)
+
+
+def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Recorder) -> Outcome:
+    """Train one run in one process; every worker of the run calls it.
+
+    Raises:
+        InputError: something given cannot be used.
+        NonFiniteError: training diverged.
+    """
+    recipe = run.recipe
+    dataset = open_dataset(run.data, recipe.data.cache_mib << 20)
+    plan = make_plan(recipe, dataset)
+    lanes = recipe.data.shape.lanes_of(worker.rank, worker.world_size)
+    if len(lanes) * recipe.data.shape.share % recipe.train.accumulate:
+        raise InputError(
+            f"train.accumulate = {recipe.train.accumulate}: allowed are divisors of a worker's "
+            f"{len(lanes) * recipe.data.shape.share} images a step"
+        )
+    loaded = load_helpers(run)
+    helpers = {name: _only_network(model) for name, model in loaded.items()}
+    state = fresh_state(recipe, len(dataset.manifest.domains), worker, helpers)
+    meta = describe(run, dataset, loaded)
+    checkpoints = run.checkpoints
+    if checkpoints.names():
+        _require_same(run, checkpoints)
+        checkpoints.load_latest(state)
+    elif run.init:
+        meta["init"] = start_from(state, run.init)
+    batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device)
+    hooks = make_hooks(recipe, dataset, run.judge, worker.device) if worker.rank == 0 else None
+    return train(recipe, state, batches, worker, checkpoints, meta=meta, recorder=recorder, hooks=hooks)
+
+
+def load_helpers(run: Run) -> dict[str, LoadedModel]:
+    """The frozen networks that the method names; each must be given, and no other."""
+    wanted = set(run.recipe.method.helpers)
+    if missing := sorted(wanted - set(run.helpers)):
+        raise InputError(
+            f"{run.recipe.method.name} needs a model for {missing[0]!r}: give --{missing[0]} with a run, "
+            "a folder, a URI or models:/NAME@ALIAS"
+        )
+    return {name: load_model(run.helpers[name]) for name in sorted(wanted)}
+
+
+def _only_network(model: LoadedModel) -> nn.Module:
+    (network,) = model.networks.values()
+    return network
+
+
+def describe(run: Run, dataset: Dataset, helpers: Mapping[str, LoadedModel]) -> dict[str, Any]:
+    """What every meta.json of the run says besides recipe, step and metrics."""
+    return {
+        "domains": list(dataset.manifest.domains),
+        "data_uri": dataset.uri,
+        "data_hash": dataset.manifest.content_hash,
+        "commit": commit(),
+        "version": stargan_ray.__version__,
+        "helpers": {n: {"uri": m.where, "content_hash": m.content_hash} for n, m in helpers.items()},
+    }
+
+
+def commit() -> str:
+    """The commit of the package's checkout with ``+changes`` where it was edited; empty outside of one."""
+    folder = Path(stargan_ray.__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip()
+
+
+def start_from(state: State, where: str) -> dict[str, Any]:
+    """Take over the weights that fit from another run or model; returns what was taken and what stays fresh.
+
+    The averages start from the other's averages where it has them, as its networks do where it has no others.
+    """
+    folder = local_copy(where)
+    read_meta(folder)
+    report: dict[str, Any] = {"from": where, "fresh": []}
+    for name, network in state.networks.items():
+        plain, average = folder / f"{name}.safetensors", folder / f"{name}.average.safetensors"
+        if not plain.is_file():
+            report["fresh"].append(name)
+            continue
+        _, fresh = load_matching(network, plain)
+        report["fresh"] += [f"{name}.{tensor}" for tensor in fresh]
+        if name in state.averaged:
+            load_matching(state.averaged[name], average if average.is_file() else plain)
+    return report
+
+
+def _require_same(run: Run, checkpoints: Checkpoints) -> None:
+    """A name continues one computation: a changed field would make a run that no config describes."""
+    import json
+
+    latest = storage.join(checkpoints.uri, checkpoints.names()[-1], "meta.json")
+    before = flatten_recipe(json.loads(storage.read_bytes(latest))["recipe"])
+    now = flatten(run.recipe)
+    for name in sorted({*before, *now}):
+        if name not in _FREE and not name.startswith(_FREE_PREFIXES) and before.get(name) != now.get(name):
+            raise InputError(
+                f"run {run.name!r} exists with {name} = {before.get(name)!r}, now {now.get(name)!r}: "
+                "give another --name, or the same value to continue it"
+            )
+
+
+def flatten_recipe(values: dict[str, Any]) -> dict[str, Any]:
+    """Dotted path -> value of a recipe's JSON."""
+    from stargan_ray.config import flatten_json
+
+    return flatten_json(values, "")
