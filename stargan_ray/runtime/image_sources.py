@@ -40,11 +40,12 @@ def list_images(source: str) -> list[SourceImage]:
     """The images of a source, in order of their keys, with names that no two share."""
     if storage.exists(storage.join(source, "manifest.json")):
         found = _of_dataset(source)
-    elif listed := list(_below(source)):
-        found = [SourceImage(key, "", _reader(storage.join(source, *key.split("/")))) for key in sorted(listed)]
-    elif storage.exists(source):
+    elif _is_file(source):
         key = source.partition("?")[0].rsplit("/", 1)[-1]
         found = [SourceImage(key, "", _reader(source))]
+    elif storage.exists(source):
+        listed = sorted(_below(source))
+        found = [SourceImage(key, "", _reader(storage.join(source, *key.split("/")))) for key in listed]
     else:
         raise InputError(f"{source} does not exist: give an image, a folder of images or a data set")
     names = [_name(image.key) for image in found]
@@ -81,6 +82,14 @@ def _below(uri: str, prefix: str = "") -> Iterator[str]:
             yield from _below(uri, path)
         elif item.name.lower().endswith(SUFFIXES):
             yield path
+
+
+def _is_file(uri: str) -> bool:
+    try:
+        storage.size(uri)
+    except storage.StorageError:
+        return False
+    return True
 
 
 def _reader(uri: str) -> Callable[[], bytes]:

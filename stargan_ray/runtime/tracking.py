@@ -25,6 +25,7 @@ _NAME_TAG = "stargan_ray.name"
 _log = logging.getLogger(__name__)
 _BATCH_METRICS, _BATCH_PARAMS, _PARAM_CHARACTERS = 1000, 100, 6000  # MLflow's own limits
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # sending such a record again would not help
+_TRIES = 5  # of a record that fails for another reason while the store answers
 
 
 class Tracking:
@@ -72,6 +73,8 @@ class Tracking:
     def artifact(self, data: bytes | Path, name: str) -> None:
         """A file, given by content or path, kept as the artifact ``name``."""
         path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise InputError(f"artifact {name!r}: allowed are relative paths without '..'")
         self._add({"kind": "artifact", "under": "/".join(path.parts[:-1])}, data, path.name)
 
     def request_stop(self) -> None:
@@ -131,6 +134,7 @@ class _RunStore:
         self._client: Any = None
         self._experiment_id = ""
         self._away = False
+        self._refusals = 0
 
     def failed(self, error: Exception) -> None:
         """One line when MLflow goes away, none for every attempt."""
@@ -168,14 +172,19 @@ class _RunStore:
         return str(run.info.run_id)
 
     def _send(self, kind: str, records: list[dict[str, Any]]) -> None:
+        """Send records of a kind; one that can never be taken is dropped, so that it does not hold up the rest."""
         from mlflow.exceptions import MlflowException
 
         try:
             getattr(self, f"_send_{kind}")(records)
         except MlflowException as error:
             if error.error_code not in _REFUSED:
-                raise
-            _log.warning("MLflow refuses a record of kind %s, which is dropped: %s", kind, error)
+                self._client.get_run(self.run_id)  # raises when it is the store that fails, not the record
+                self._refusals += 1
+                if self._refusals < _TRIES:
+                    raise
+            _log.warning("MLflow refuses %d records of kind %s, which are dropped: %s", len(records), kind, error)
+        self._refusals = 0
 
     def _send_start(self, records: list[dict[str, Any]]) -> None:
         """Parameters and tags; a parameter cannot change in MLflow: what a resumed run changed is a tag."""
