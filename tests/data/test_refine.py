@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -260,3 +261,18 @@ def test_the_reasons_are_those_that_are_documented() -> None:
         "no label",
         "unreadable",
     )
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one_does(greys: str, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
+    monkeypatch.setattr("stargan_ray.runtime.refine.BATCH", 5)
+    dataset = open_dataset(greys)
+    alone = score_dataset(dataset, scorer)
+    try:
+        np.testing.assert_array_equal(score_dataset(dataset, scorer, parallel=2), alone)
+        with pytest.raises(InputError, match=r"--parallel 999.*CPUs"):
+            score_dataset(dataset, scorer, parallel=999)
+    finally:
+        ray.shutdown()
