@@ -37,8 +37,8 @@ class StarGANv2:
         compose: ``image`` (published) or ``mask`` (an edit of the source, see ``Generator``).
         patch: p × p pixels folded into channels before the first layers; 1 = published.
         lambda_sty, lambda_cyc, lambda_r1: constant weights.
-        lambda_cls: weight of StarGAN v1's domain classification on D's K logits, in D on real images and in G
-            on fakes; 0 = published. It tells D what the domains are before the adversarial game does, which
+        lambda_cls: weight over time of StarGAN v1's domain classification on D's K logits, in D on real images
+            and in G on fakes; 0 = published. It tells D what the domains are before the adversarial game does, which
             short runs need: without it G learns to copy within the first hundreds of iterations.
         lambda_ds: weight of the diversity term over time.
         r1_every: R1 on steps divisible by it, at ``r1_every`` times the weight; 1 = published, more is cheaper
@@ -66,7 +66,7 @@ class StarGANv2:
     lambda_sty: float = 1.0
     lambda_cyc: float = 1.0
     lambda_r1: float = 1.0
-    lambda_cls: float = 0.0
+    lambda_cls: LinearDecay = LinearDecay(0.0, 0)
     lambda_ds: LinearDecay = LinearDecay(1.0, 100_000)
     r1_every: int = 1
     reference_every: int = 1
@@ -80,7 +80,7 @@ class StarGANv2:
 
     def __post_init__(self) -> None:
         """Refuse weights and rates that no run can mean."""
-        for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "lambda_cls", "rate_g", "rate_d", "rate_e", "rate_f"):
+        for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "rate_g", "rate_d", "rate_e", "rate_f"):
             if getattr(self, field) < 0:
                 raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 0")
         for field in ("r1_every", "reference_every"):
@@ -226,8 +226,8 @@ class StarGANv2:
         if penalised:
             weight = self.lambda_r1 * self.r1_every
             terms["r1"] = Term(losses.r1_penalty(on_real, real), weight)
-        if self.lambda_cls:
-            terms["cls"] = Term(F.cross_entropy(logits.float(), batch["source_label"]), self.lambda_cls)
+        if guidance := self.lambda_cls(step.index):
+            terms["cls"] = Term(F.cross_entropy(logits.float(), batch["source_label"]), guidance)
         return terms
 
     def _generate(
@@ -239,8 +239,8 @@ class StarGANv2:
         terms = {}
         logits = networks["discriminator"](fake, embedding)
         terms["adv"] = Term(losses.adversarial(_of_domain(logits, batch["target_label"]), real=True))
-        if self.lambda_cls:
-            terms["cls"] = Term(F.cross_entropy(logits.float(), batch["target_label"]), self.lambda_cls)
+        if guidance := self.lambda_cls(step.index):
+            terms["cls"] = Term(F.cross_entropy(logits.float(), batch["target_label"]), guidance)
         if diversity := self.lambda_ds(step.index):
             with torch.no_grad():
                 second = generator(batch["source"], other, embedding)

@@ -53,8 +53,8 @@ class Generator(nn.Module):
         depth: residual blocks with IN, and as many with AdaIN, at that resolution; published 2.
         style_dim: S.
         embedding_dim: I, 0 for none: the embedding enters by a projection added to the stem's features.
-        compose: ``image`` = the published output; ``mask`` = m · colour + (1 − m) · x with m in (0, 1)
-            predicted per pixel, so that what carries no expression is copied instead of repainted.
+        compose: ``image`` = the published output; ``mask`` = m · tanh(colour) + (1 − m) · x with m in
+            (0, 1) predicted per pixel, so that what carries no expression is copied instead of repainted.
         patch: p, pixels folded into channels per side; published 1 (none). ``first`` counts at H / p.
     """
 
@@ -106,7 +106,7 @@ class Generator(nn.Module):
         x = _unfold(self.paint(F.leaky_relu(self.norm(x), 0.2)), self.patch)
         if self.compose == "image":
             return x
-        return torch.lerp(image, x[:, :3], x[:, 3:].sigmoid())
+        return torch.lerp(image, x[:, :3].tanh(), x[:, 3:].sigmoid())
 
 
 class MappingNetwork(nn.Module):

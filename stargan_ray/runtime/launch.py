@@ -65,7 +65,7 @@ class RecordsActor:
     """The run's end of the records: forwards to MLflow, remembers progress, a stop request and a failure."""
 
     def __init__(self, run: Run, tags: Mapping[str, str], spool: str) -> None:
-        self._tracking = Tracking(run.name, run.recipe, tags, spool=Path(spool))
+        self._tracking = _tracking(run, tags, Path(spool))
         self._step, self._values = 0, dict[str, float]()
         self._failure = ""
 
@@ -170,6 +170,7 @@ def fit(run: Run, *, console: Console | None = None) -> Outcome:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    run = run.absolute()
     data_hash = check(run)
     start_ray()
     _require_room(run.recipe)
@@ -212,7 +213,7 @@ def fit(run: Run, *, console: Console | None = None) -> Outcome:
 def fit_here(run: Run, *, console: Console | None = None) -> Outcome:
     """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
     data_hash = check(run)
-    tracking = Tracking(run.name, run.recipe, _tags(data_hash), spool=Path("runs/spool"))
+    tracking = _tracking(run, _tags(data_hash), Path("runs/spool"))
     device = "cuda" if run.recipe.scale.use_gpu else "cpu"
     status = "FAILED"
     try:
@@ -234,6 +235,11 @@ def check(run: Run) -> str:
     run.recipe.data.shape.lanes_of(0, run.recipe.scale.num_workers)
     storage.check_writable(run.uri)
     return data_hash
+
+
+def _tracking(run: Run, tags: Mapping[str, str], spool: Path) -> Tracking:
+    """The writer of the run's records: a run without a checkpoint starts anew, also under a used name."""
+    return Tracking(run.name, run.recipe, tags, spool=spool, fresh=not run.checkpoints.names())
 
 
 def _tags(data_hash: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,17 @@ class Run:
     judge: str = ""
     init: str = ""
 
+    def absolute(self) -> Run:
+        """The same run with local paths that hold in any working directory: workers have their own."""
+        return replace(
+            self,
+            data=storage.absolute(self.data),
+            storage=storage.absolute(self.storage),
+            helpers={name: _absolute(where) for name, where in self.helpers.items()},
+            judge=_absolute(self.judge),
+            init=_absolute(self.init),
+        )
+
     @property
     def uri(self) -> str:
         """The run's folder."""
@@ -66,6 +77,10 @@ class Run:
         """The run's checkpoints."""
         config = self.recipe.train
         return Checkpoints(storage.join(self.uri, "checkpoints"), config.best, config.higher_is_better)
+
+
+def _absolute(where: str) -> str:
+    return where if not where or where.startswith("models:") else storage.absolute(where)
 
 
 def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:

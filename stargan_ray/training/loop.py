@@ -186,20 +186,21 @@ class _Run:
         elapsed = time.perf_counter() - self.since
         images = len(self.history) * self.recipe.data.shape.batch
         method, step = self.state.method, self.state.step
-        self.metrics |= dict(zip(names, reduced, strict=True))
-        self.metrics |= {f"rate/{n}": method.rate(n, step - 1) for n in self.state.networks}
-        self.metrics |= {f"schedule/{n}": value for n, value in schedules(method, step - 1).items()}
-        self.metrics |= {
+        values = dict(zip(names, reduced, strict=True))
+        values |= {f"rate/{n}": method.rate(n, step - 1) for n in self.state.networks}
+        values |= {f"schedule/{n}": value for n, value in schedules(method, step - 1).items()}
+        values |= {
             "speed/images_per_second": images / elapsed,
             "speed/data_wait_share": (self.batches.waited - self.waited) / elapsed,
             "memory/rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
         }
         if self.worker.device.type == "cuda":
-            self.metrics["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
+            values["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
         self.history.clear()
         self.since, self.waited = time.perf_counter(), self.batches.waited
+        self.metrics |= values
         if self.worker.rank == 0:
-            self.recorder.metrics(step, self.metrics)
+            self.recorder.metrics(step, values)
 
     def _stop_agreed(self) -> bool:
         """Whether rank 0 was asked to stop; workers ask one another at reports only, since asking costs a round."""
