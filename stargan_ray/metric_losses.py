@@ -6,8 +6,6 @@ from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from pytorch_metric_learning.distances import LpDistance
-from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
 from torch import Tensor
 
 from stargan_ray.errors import unknown
@@ -49,6 +47,10 @@ def mine(embedding: Tensor, person: Tensor, mining: Mining, margin: float, noise
         margin: α, in squared distance.
         noise: (b, b) random numbers, from which ``random`` draws.
     """
+    # takes seconds to import: only who trains an embedder pays
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
+
     embedding = embedding.detach().float()  # distances in bf16 are too coarse to rank by
     # power=2: squared distances, as in the loss, so that the margin means the same here
     distance = LpDistance(normalize_embeddings=False, p=2, power=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,6 +71,8 @@ def timm_trunk(name: str) -> tuple[nn.Module, int]:
 
     It maps (b, 3, H, W) to (b, features). Random weights on purpose: what a judge has seen must be known.
     """
+    import timm  # takes seconds to import: only who builds a network pays
+
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('_')[0]}*")[:3]
         hint = f", for example {', '.join(near)}" if near else ""

@@ -8,7 +8,6 @@ dropout and one linear layer, on crops of 44 pixels, where five poolings leave o
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.models.vgg import make_layers
 
 from stargan_ray.errors import InputError
 from stargan_ray.models.backbones import View, timm_trunk
@@ -20,6 +19,9 @@ _VGG19 = (1, 1, "M", 2, 2, "M", 4, 4, 4, 4, "M", 8, 8, 8, 8, "M", 8, 8, 8, 8, "M
 
 def _vgg19(width: int) -> tuple[nn.Module, int]:
     """VGG19-BN's convolutions, globally pooled: (b, 3, H, W) -> (b, 8·width), and that width."""
+    # torchvision takes seconds to import: only who builds a network pays
+    from torchvision.models.vgg import make_layers
+
     layers = make_layers([w if isinstance(w, str) else w * width for w in _VGG19], batch_norm=True)
     trunk = nn.Sequential(layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     he_init(trunk)

@@ -11,10 +11,7 @@ import logging
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import timm
 import torch.nn.functional as F
-from timm.models import load_state_dict
-from timm.models.xception import Block, SeparableConv2d
 from torch import Tensor, nn
 
 from stargan_ray.errors import InputError
@@ -39,6 +36,9 @@ class Xception(nn.Module):
 
     def __init__(self, width: float = 1.0, middle_blocks: int = 8, stem_stride: int = 2) -> None:
         super().__init__()
+        # timm takes seconds to import: only who builds a network pays
+        from timm.models.xception import Block, SeparableConv2d
+
         if not 0 < width <= 4:
             raise InputError(f"width = {width}: allowed is 0 < width <= 4 (1 = published)")
         if not 0 <= middle_blocks <= 8:
@@ -182,9 +182,12 @@ def load_trunk(trunk: Xception, pretrained: str) -> None:
     may have no way out, and the log says what was trained. A trunk with fewer middle blocks takes the weights
     of those it has.
     """
+    from timm import create_model
+    from timm.models import load_state_dict
+
     if pretrained == "timm":
         try:
-            weights = timm.create_model("legacy_xception", pretrained=True).state_dict()
+            weights = create_model("legacy_xception", pretrained=True).state_dict()
         except (OSError, RuntimeError) as error:
             _log.warning("Xception starts from random weights: timm's are out of reach (%s)", error)
             return
