@@ -5,6 +5,7 @@ Every schedule is frozen and callable: ``schedule(step) -> float`` with step cou
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from stargan_ray.errors import InputError
@@ -22,8 +23,8 @@ class LinearDecay:
 
     def __post_init__(self) -> None:
         """Refuse values that no run can mean."""
-        if self.start < 0:
-            raise InputError(f"schedule start = {self.start}: allowed are values >= 0")
+        if not 0 <= self.start < math.inf:
+            raise InputError(f"schedule start = {self.start}: allowed are finite values >= 0")
         if self.over < 0:
             raise InputError(f"schedule over = {self.over}: allowed are values >= 0 (0 = constant)")
 
@@ -51,10 +52,12 @@ class UniformSteps:
 
     def __post_init__(self) -> None:
         """Refuse a ramp that ends before it starts, negative values and steps."""
-        if self.start < 0 or self.end < 0:
-            raise InputError(f"lambda start, end = {self.start}, {self.end}: allowed are values >= 0")
-        if self.ramp_start < 0 or self.ramp_end < self.ramp_start:
-            raise InputError(f"ramp_end = {self.ramp_end}: allowed are values >= ramp_start = {self.ramp_start} >= 0")
+        if not (0 <= self.start < math.inf and 0 <= self.end < math.inf):
+            raise InputError(f"lambda start, end = {self.start}, {self.end}: allowed are finite values >= 0")
+        if self.ramp_start < 0:
+            raise InputError(f"ramp_start = {self.ramp_start}: allowed are values >= 0")
+        if self.ramp_end < self.ramp_start:
+            raise InputError(f"ramp_end = {self.ramp_end}: allowed are values >= ramp_start = {self.ramp_start}")
         if self.step_size < 1:
             raise InputError(f"step_size = {self.step_size}: allowed are values >= 1")
 
