@@ -4,7 +4,7 @@ Legend of shapes: b batch, H = W image size in pixels, K domains, S style code, 
 embedding. Images are in [-1, 1]; labels are (b,) int64 in [0, K).
 
 Three things are ours, all off by default, and with all off the parameter counts are the published ones:
-the identity embedding as an input of G (added to the stem's features, the paper's Fig. 2) and of D (a
+the identity embedding as an input of G (a map added to the stem's features, the paper's Fig. 2) and of D (a
 projection term); ``compose="mask"``, an output that edits the source instead of repainting it; and ``patch``,
 which folds p × p pixels into channels before the stem and costs about p² less (for machines without a GPU).
 """
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from stargan_ray.models.blocks import AdaINBlock, DomainLinear, ResidualBlock, he_init
 
 Compose = Literal["image", "mask"]
+_MAP = 4  # side of the map that G projects the identity embedding to
 
 
 def stage_widths(size: int, smallest: int, first: int, largest: int) -> list[int]:
@@ -52,7 +53,8 @@ class Generator(nn.Module):
         bottleneck: resolution of the deepest features; published 16.
         depth: residual blocks with IN, and as many with AdaIN, at that resolution; published 2.
         style_dim: S.
-        embedding_dim: I, 0 for none: the embedding enters by a projection added to the stem's features.
+        embedding_dim: I, 0 for none: the embedding is projected to a 4×4 map, enlarged and added to the stem's
+            features. A map, because what is constant over an image is removed whole by the instance norms.
         compose: ``image`` = the published output; ``mask`` = m · tanh(colour) + (1 − m) · x with m in
             (0, 1) predicted per pixel, so that what carries no expression is copied instead of repainted.
         patch: p, pixels folded into channels per side; published 1 (none). ``first`` counts at H / p.
@@ -90,7 +92,7 @@ class Generator(nn.Module):
         self.norm = nn.InstanceNorm2d(first, affine=True)
         self.paint = nn.Conv2d(first, (4 if compose == "mask" else 3) * patch**2, 1)
         he_init(self)
-        self.identity = nn.Linear(embedding_dim, first, bias=False) if embedding_dim else None
+        self.identity = nn.Linear(embedding_dim, first * _MAP**2, bias=False) if embedding_dim else None
         if self.identity is not None:
             nn.init.zeros_(self.identity.weight)  # training starts as StarGAN v2; the gradient is not zero
 
@@ -98,7 +100,8 @@ class Generator(nn.Module):
         """Translate; ``embedding`` (b, I) is the source's, needed exactly when the network has an input for it."""
         x = self.stem(_fold(image, self.patch))
         if self.identity is not None:
-            x = x + self.identity(embedding)[:, :, None, None]
+            person = self.identity(embedding).unflatten(1, (-1, _MAP, _MAP))
+            x = x + F.interpolate(person, x.shape[-2:], mode="nearest")
         for block in self.encode:
             x = block(x)
         for block in self.decode:
