@@ -1,0 +1,46 @@
+"""Generated faces against their truth: who a held-out face really shows, and which labels were wrong."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from stargan_ray.data import storage
+from stargan_ray.data.shards import Dataset
+from stargan_ray.data.stream import load_pool
+from stargan_ray.data.transforms import to_float
+from stargan_ray.errors import InputError
+from stargan_ray.evaluation.filtering import FilterScores, by_class, corrupted_rows, judge_filter
+from stargan_ray.evaluation.translations import Faces
+from stargan_ray.evaluation.truth import read_truth
+
+
+def true_faces(dataset: Dataset, size: int, split: str, most_people: int | None = None) -> Faces:
+    """The faces of a split with their *true* expressions, decoded; the first ``most_people`` people of it."""
+    rows = np.flatnonzero(pc.equal(dataset.index["split"], split).to_numpy(zero_copy_only=False))
+    persons = np.asarray(dataset.index["identity"].take(rows).to_pylist())
+    chosen = np.isin(persons, np.unique(persons)[:most_people])
+    rows, persons = rows[chosen], persons[chosen]
+    if not len(rows):
+        raise InputError(f"{dataset.uri}: no rows in split {split!r}")
+    truth = read_truth(dataset.uri)
+    keys = dataset.index["key"].take(rows).to_pylist()
+    labels = torch.tensor([truth[key].expression for key in keys])
+    images = to_float(torch.from_numpy(load_pool(dataset, rows, size)))
+    return Faces(images, labels, persons)
+
+
+def filter_against_truth(dataset: Dataset, decisions_uri: str) -> tuple[FilterScores, dict[str, FilterScores]]:
+    """A decisions table of ``jobs/refine.py`` against the truth of the set it judged; overall and by label."""
+    columns = ["key", "label", "kept"]
+    table = pq.read_table(io.BytesIO(storage.read_bytes(decisions_uri)), columns=columns)
+    table = table.filter(pc.is_valid(table["label"]))
+    corrupted = corrupted_rows(table["key"].to_pylist(), read_truth(dataset.uri))
+    kept = table["kept"].to_numpy(zero_copy_only=False)
+    return judge_filter(kept, corrupted), by_class(
+        table["label"].to_pylist(), kept, corrupted, dataset.manifest.domains
+    )
