@@ -67,6 +67,7 @@ class StarGANv2Identity(StarGANv2):
         return {"id": Term(distance, weight)}
 
     def source_embedding(self, networks: Networks, image: Tensor) -> Tensor:
-        """f(x) (b, I), unit length."""
+        """f(x) (b, I), unit length, of the image's own precision: D takes it outside of autocast."""
         with torch.no_grad():
-            return networks["identity"](image)
+            embedding: Tensor = networks["identity"](image)
+        return embedding.type_as(image)
