@@ -9,6 +9,7 @@ moved in between).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -81,8 +82,8 @@ class StarGANv2:
     def __post_init__(self) -> None:
         """Refuse weights and rates that no run can mean."""
         for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "rate_g", "rate_d", "rate_e", "rate_f"):
-            if getattr(self, field) < 0:
-                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 0")
+            if not 0 <= getattr(self, field) < math.inf:
+                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are finite values >= 0")
         for field in ("r1_every", "reference_every"):
             if getattr(self, field) < 1:
                 raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 1")
