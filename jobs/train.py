@@ -1,7 +1,7 @@
-"""Train any network of the package with Ray Train, on batches streamed by Ray Data.
+r"""Train any network of the package with Ray Train, on batches streamed by Ray Data.
 
     python jobs/train.py expression-tiny --data data/faces --storage runs --name filter
-    python jobs/train.py stargan-v2-id-tiny --data s3://bucket/faces --storage s3://bucket/runs --name first \\
+    python jobs/train.py stargan-v2-id-tiny --data s3://bucket/faces --storage s3://bucket/runs --name first \
         --identity models:/face-identity@champion --train.steps 2000
 
 The first word is a recipe; flags override its fields. The same command again continues the run where its last

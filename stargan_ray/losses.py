@@ -22,6 +22,11 @@ def adversarial(logits: Tensor, real: bool) -> Tensor:
     return F.softplus(_wide(-logits if real else logits)).mean()
 
 
+def classification(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy of logits (b, K) against labels (b,), StarGAN v1's eq. 2 and 3."""
+    return F.cross_entropy(_wide(logits), label)
+
+
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """½ · mean over the batch of ‖∇ₓ D(x)‖² on real images (Mescheder et al., 2018).
 

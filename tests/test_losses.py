@@ -41,6 +41,14 @@ def test_adversarial_stays_finite_where_the_literal_form_overflows() -> None:
         assert torch.autograd.grad(value, logits)[0].isfinite().all()
 
 
+def test_classification_is_cross_entropy() -> None:
+    logits, label = 3 * normal(5, 4), torch.tensor([0, 3, 1, 1, 2])
+    p = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(1, keepdims=True)
+    expected = -np.log(p[np.arange(5), label.numpy()]).mean()
+    assert losses.classification(logits, label).item() == pytest.approx(expected, rel=1e-12)
+    assert torch.autograd.gradcheck(lambda x: losses.classification(x, label), logits.requires_grad_())
+
+
 def test_r1_of_a_linear_critic_in_closed_form() -> None:
     """D(x) = <w, x>: the gradient is w for every image, so R1 = |w|² / 2 and its own gradient is w."""
     weight = normal(3, 4, 4).requires_grad_()
@@ -85,6 +93,7 @@ def test_identity_distance_of_unit_vectors_is_two_minus_two_cosines() -> None:
     "loss",
     [
         lambda x: losses.adversarial(x[:, 0], True),
+        lambda x: losses.classification(x, torch.zeros(4, dtype=torch.int64)),
         lambda x: losses.l1(x, x + 1),
         lambda x: losses.identity_distance(x, -x),
     ],

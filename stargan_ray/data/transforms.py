@@ -6,6 +6,7 @@ depends neither on the number of workers nor on what ran before. One bilinear re
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,8 @@ def draw(config: Augment, batch: int, key: tuple[int, ...]) -> Draw:
     rng = np.random.default_rng(key)
     cropped = rng.random(batch) < config.crop
     area = np.where(cropped, rng.uniform(*config.crop_scale, batch), 1.0)
-    ratio = np.where(cropped, np.exp(rng.uniform(*np.log(config.crop_ratio), batch)), 1.0)
+    narrow, broad = map(math.log, config.crop_ratio)
+    ratio = np.where(cropped, np.exp(rng.uniform(narrow, broad, batch)), 1.0)
     zoom = rng.uniform(*config.scale, batch)
     # The crop's half-width and half-height as a share of the image; a crop is never larger than the image.
     wide = np.minimum(np.sqrt(area * ratio), 1.0)

@@ -73,9 +73,7 @@ class Solver:
     def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser over the parameters of one network."""
         if self.kind == "sgd":
-            return torch.optim.SGD(
-                parameters, self.rate(0), self.momentum, weight_decay=self.weight_decay, fused=True
-            )
+            return torch.optim.SGD(parameters, self.rate(0), self.momentum, weight_decay=self.weight_decay, fused=True)
         make = torch.optim.AdamW if self.kind == "adamw" else torch.optim.Adam
         return make(
             parameters,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stargan_ray import losses
@@ -228,7 +227,7 @@ class StarGANv2:
             weight = self.lambda_r1 * self.r1_every
             terms["r1"] = Term(losses.r1_penalty(on_real, real), weight)
         if guidance := self.lambda_cls(step.index):
-            terms["cls"] = Term(F.cross_entropy(logits.float(), batch["source_label"]), guidance)
+            terms["cls"] = Term(losses.classification(logits, batch["source_label"]), guidance)
         return terms
 
     def _generate(
@@ -241,7 +240,7 @@ class StarGANv2:
         logits = networks["discriminator"](fake, embedding)
         terms["adv"] = Term(losses.adversarial(_of_domain(logits, batch["target_label"]), real=True))
         if guidance := self.lambda_cls(step.index):
-            terms["cls"] = Term(F.cross_entropy(logits.float(), batch["target_label"]), guidance)
+            terms["cls"] = Term(losses.classification(logits, batch["target_label"]), guidance)
         if diversity := self.lambda_ds(step.index):
             with torch.no_grad():
                 second = generator(batch["source"], other, embedding)

@@ -7,6 +7,7 @@ The actor is the one writer to MLflow and lives beside the driver; workers only 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ _QUIET = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TQDM": "0",
+    # Threads that wait by spinning cost a training step several times its length where decoding wants the core.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 
@@ -155,6 +158,7 @@ def start_ray() -> None:
         os.environ.setdefault(name, value)
     passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ}
     own = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
 
 
@@ -301,7 +305,9 @@ def _watched(trainer: Any, records: Any, run: Run, console: Console) -> Any:
             bar(*ray.get(records.progress.remote()))
     if "error" in done:
         failure = ray.get(records.failure.remote())
-        raise InputError(failure) from done["error"] if failure else done["error"]
+        if failure:
+            raise InputError(failure) from done["error"]
+        raise done["error"]
     return done["result"]
 
 
@@ -313,7 +319,7 @@ def _interrupts(request_stop: Any) -> Iterator[None]:
         return
     asked = False
 
-    def handle(signum: int, frame: FrameType | None) -> None:
+    def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a handler
         nonlocal asked
         if asked:
             raise KeyboardInterrupt

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import torch
 
 from stargan_ray.data.decode import UndecodableError

@@ -176,7 +176,7 @@ def _signature(meta: Mapping[str, Any]) -> Any:
 
 def _example(meta: Mapping[str, Any]) -> Any:
     """A grey picture: an example shows the form of an input, and nobody's face."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
     buffer = io.BytesIO()
     Image.fromarray(np.full((meta["size"], meta["size"], 3), 128, np.uint8)).save(buffer, "PNG")

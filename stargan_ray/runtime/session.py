@@ -31,7 +31,15 @@ from stargan_ray.training.worker import Worker
 MakeSource = Callable[[Dataset, Plan, Sequence[int], Recipe], Source]
 # Fields that a resumed run may change: they decide how long and where, not what a step computes.
 _FREE = ("train.steps", "train.threads", "train.report_every", "train.sample_every", "train.validate_every")
-_FREE_PREFIXES = ("scale.", "train.checkpoint_every", "train.best", "train.higher", "data.cache", "data.readers", "about")
+_FREE_PREFIXES = (
+    "scale.",
+    "train.checkpoint_every",
+    "train.best",
+    "train.higher",
+    "data.cache",
+    "data.readers",
+    "about",
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
     loaded = load_helpers(run)
     helpers = {name: _only_network(model) for name, model in loaded.items()}
     state = fresh_state(recipe, len(dataset.manifest.domains), worker, helpers)
-    meta = describe(run, dataset, loaded)
+    meta = describe(dataset, loaded)
     checkpoints = run.checkpoints
     if checkpoints.names():
         _require_same(run, checkpoints)
@@ -154,7 +162,7 @@ def _only_network(model: LoadedModel) -> nn.Module:
     return network
 
 
-def describe(run: Run, dataset: Dataset, helpers: Mapping[str, LoadedModel]) -> dict[str, Any]:
+def describe(dataset: Dataset, helpers: Mapping[str, LoadedModel]) -> dict[str, Any]:
     """What every meta.json of the run says besides recipe, step and metrics."""
     return {
         "domains": list(dataset.manifest.domains),

@@ -72,7 +72,7 @@ def _evaluated(network: nn.Module, images: Tensor) -> Tensor:
     """Outputs of a network in eval mode, which is then put back as it was."""
     training = network.training
     network.eval()
-    out = torch.cat([network(part) for part in images.split(64)])
+    out = torch.cat([network(part) for part in torch.split(images, 64)])
     network.train(training)
     return out
 

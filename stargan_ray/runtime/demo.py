@@ -1,0 +1,196 @@
+"""The whole road once, on generated faces: ingest, filter, embed, translate, register, judge, report.
+
+Four populations that share nobody: one trains the filter and the embedder, one (with noisy labels) trains the
+translator and holds out the people it is judged on, one trains the judges. Every network is trained here.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from stargan_ray.config import Recipe, to_json
+from stargan_ray.data.faces import FacesConfig, contact_sheet
+from stargan_ray.data.readers.faces import read_faces
+from stargan_ray.data.refine import Policy
+from stargan_ray.data.shards import open_dataset
+from stargan_ray.data.units import SHARD_ROWS
+from stargan_ray.errors import InputError
+from stargan_ray.recipes import recipe_named
+from stargan_ray.runtime import ingest, launch, registry
+from stargan_ray.runtime.demo_report import Judged, write_report
+from stargan_ray.runtime.models import export_model
+from stargan_ray.runtime.refine import model_scorer, refine
+from stargan_ray.runtime.session import Run, commit
+from stargan_ray.runtime.stages import PeakMemory, Stages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What the demo is made of; the defaults fit two cores, 8 GiB and a quarter of an hour.
+
+    Attributes:
+        out: folder of everything it makes.
+        seed: of the faces and of every training.
+        label_noise: share of wrong labels among the faces that the translator learns from.
+        people: that the translator learns from and is judged on.
+        helpers_people: that each pair of supporting networks and of judges learns from.
+        speed: factor on the training steps; below 1 for a quick look (figures get worse).
+        parallel: processes that draw faces.
+    """
+
+    out: Path = Path("runs/demo")
+    seed: int = 0
+    label_noise: float = 0.3
+    people: int = 300
+    helpers_people: int = 250
+    speed: float = 1.0
+    parallel: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be judged."""
+        if self.people < 40 or self.helpers_people < 10:
+            raise InputError("--people, --helpers-people: allowed are >= 40 and >= 10")
+        if self.speed <= 0 or self.parallel < 1:
+            raise InputError("--speed, --parallel: allowed are > 0 and >= 1")
+
+    def faces(self, population: int, people: int, noise: float, splits: tuple[float, float, float]) -> FacesConfig:
+        """A population of its own: two seeds of faces share nobody."""
+        seed = 100 * self.seed + population
+        return FacesConfig(people=people, size=32, seed=seed, label_noise=noise, splits=splits)
+
+    def recipe(self, name: str) -> Recipe:
+        """A tiny recipe with the demo's seed and speed."""
+        recipe = recipe_named(name)
+        steps = max(2, round(recipe.train.steps * self.speed))
+        every = max(1, min(recipe.train.checkpoint_every, steps))
+        train = replace(
+            recipe.train, seed=self.seed, steps=steps, checkpoint_every=every, validate_every=every, sample_every=every
+        )
+        return replace(recipe, train=train)
+
+
+@dataclass
+class _Road:
+    demo: Demo
+    stages: Stages
+    console: Console
+
+    def __post_init__(self) -> None:
+        self.store = self.demo.out / "store"  # what would be a bucket
+        self.models = self.demo.out / "models"
+
+    def ingest(self, name: str, config: FacesConfig) -> dict[str, Any]:
+        """Draw a population into the object store layout."""
+
+        def work() -> dict[str, Any]:
+            uri = str(self.store / name)
+            source = read_faces(config, SHARD_ROWS)
+            manifest = ingest.ingest(source, uri, parallel=self.demo.parallel, overwrite=True)
+            return {"uri": uri, "hash": manifest.content_hash, "rows": manifest.rows}
+
+        return self.stages.run(f"ingest {name}", to_json(config), work)
+
+    def train(
+        self, recipe_name: str, data: dict[str, Any], helpers: dict[str, str] | None = None, judge: str = ""
+    ) -> dict[str, Any]:
+        """Train a network with Ray and make a model folder of its best checkpoint."""
+        recipe = self.demo.recipe(recipe_name)
+        name = f"{recipe_name}-{data['hash'][:8]}-{self.demo.seed}-{recipe.train.steps}"
+
+        def work() -> dict[str, Any]:
+            run = Run(recipe, data["uri"], str(self.demo.out / "runs"), name, helpers or {}, judge).absolute()
+            launch.fit(run, console=self.console)
+            folder = self.models / recipe_name
+            export_model(run.uri, folder)
+            return {"folder": str(folder), "run": run.uri, "steps": recipe.train.steps}
+
+        return self.stages.run(f"train {recipe_name}", [to_json(recipe), data, helpers, judge], work)
+
+    def register(self, name: str, model: dict[str, Any]) -> dict[str, Any]:
+        """Register a model folder under the alias ``champion``."""
+
+        def work() -> dict[str, Any]:
+            return {"model": f"models:/{name}@champion", "version": registry.register(Path(model["folder"]), name=name)}
+
+        return self.stages.run(f"register {name}", model, work)
+
+    def refine(self, data: dict[str, Any], classifier: dict[str, Any]) -> dict[str, Any]:
+        """Drop the rows whose label the filter does not confirm."""
+
+        def work() -> dict[str, Any]:
+            out = str(self.store / "faces-refined")
+            done = refine(data["uri"], out, model_scorer(classifier["folder"]), Policy(threshold=0.3), overwrite=True)
+            for line in done.warnings:
+                self.console.print(f"[yellow]{line}[/]")
+            manifest = done.manifest
+            return {"uri": out, "hash": manifest.content_hash, "rows": manifest.rows, "decisions": done.decisions}
+
+        return self.stages.run("refine", [data, classifier], work)
+
+    def travel(self) -> Judged:
+        """Every stage up to the networks that the report is about."""
+        demo = self.demo
+        launch.start_ray()
+        helpers = self.ingest("helpers", demo.faces(1, demo.helpers_people, 0.05, (0.9, 0.1, 0.0)))
+        noisy = self.ingest("faces", demo.faces(2, demo.people, demo.label_noise, (0.6, 0.06, 0.34)))
+        judges = self.ingest("judges", demo.faces(3, demo.helpers_people, 0.0, (0.9, 0.1, 0.0)))
+        classifier = self.train("expression-tiny", helpers)
+        refined = self.refine(noisy, classifier)
+        embedder = self.train("identity-tiny", helpers)
+        self.register("face-expression", classifier)
+        self.register("face-identity", embedder)
+        translator = self.train(
+            "stargan-v2-id-tiny", refined, {"identity": embedder["folder"]}, judge=classifier["folder"]
+        )
+        self.register("expression-translator", translator)
+        return Judged(
+            faces=noisy["uri"],
+            decisions=refined["decisions"],
+            embedder=embedder["folder"],
+            translator=translator["folder"],
+            expression_judge=self.train("expression-judge-tiny", judges)["folder"],
+            identity_judge=self.train("identity-judge-tiny", judges)["folder"],
+            steps=translator["steps"],
+        )
+
+
+def run_demo(demo: Demo, console: Console) -> dict[str, Any]:
+    """Do what is not done yet and write the report; returns the content of report.json."""
+    demo.out.mkdir(parents=True, exist_ok=True)
+    sheet = demo.out / "faces.png"
+    if not sheet.is_file():
+        contact_sheet(FacesConfig(seed=100 * demo.seed + 2), people=6, size=128).save(sheet)
+    stages = Stages(demo.out / "stages", console)
+    with PeakMemory() as memory:
+        judged = _Road(demo, stages, console).travel()
+        facts = {
+            "data_hash": open_dataset(judged.faces).manifest.content_hash,
+            "commit": commit() or "not a checkout",
+            "environment": _environment(),
+        }
+        return stages.run(
+            "report",
+            [vars(judged), facts["data_hash"], str(np.__version__)],
+            lambda: write_report(judged, demo.out, facts, stages.seconds, memory.peak_bytes),
+        )
+
+
+def _environment() -> dict[str, str]:
+    import psutil
+    import ray
+    import torch
+
+    return {
+        "cores": str(psutil.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "ray": ray.__version__,
+    }
