@@ -29,7 +29,7 @@ from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Source
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.session import Run, commit, run_worker, thread_source
+from stargan_ray.runtime.session import Run, commit, make_plan, require_helpers, run_worker, thread_source
 from stargan_ray.runtime.tracking import Tracking
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
@@ -235,10 +235,12 @@ def fit_here(run: Run, *, console: Console | None = None) -> Outcome:
 
 def check(run: Run) -> str:
     """Find what is wrong before anything starts; returns the data's content hash."""
-    data_hash = open_dataset(run.data).manifest.content_hash
+    dataset = open_dataset(run.data)
+    make_plan(run.recipe, dataset)
+    require_helpers(run)
     run.recipe.data.shape.lanes_of(0, run.recipe.scale.num_workers)
     storage.check_writable(run.uri)
-    return data_hash
+    return dataset.manifest.content_hash
 
 
 def _tracking(run: Run, tags: Mapping[str, str], spool: Path) -> Tracking:

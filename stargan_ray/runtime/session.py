@@ -146,15 +146,19 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
     return train(recipe, state, batches, worker, checkpoints, meta=meta, recorder=recorder, hooks=hooks)
 
 
-def load_helpers(run: Run) -> dict[str, LoadedModel]:
-    """The frozen networks that the method names; each must be given, and no other."""
-    wanted = set(run.recipe.method.helpers)
-    if missing := sorted(wanted - set(run.helpers)):
+def require_helpers(run: Run) -> None:
+    """Every frozen network that the method names must be given."""
+    if missing := sorted(set(run.recipe.method.helpers) - set(run.helpers)):
         raise InputError(
             f"{run.recipe.method.name} needs a model for {missing[0]!r}: give --{missing[0]} with a run, "
             "a folder, a URI or models:/NAME@ALIAS"
         )
-    return {name: load_model(run.helpers[name]) for name in sorted(wanted)}
+
+
+def load_helpers(run: Run) -> dict[str, LoadedModel]:
+    """The frozen networks that the method names."""
+    require_helpers(run)
+    return {name: load_model(run.helpers[name]) for name in sorted(run.recipe.method.helpers)}
 
 
 def _only_network(model: LoadedModel) -> nn.Module:

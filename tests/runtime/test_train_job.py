@@ -1,0 +1,135 @@
+"""``jobs/train.py`` as a person runs it: on S3 with two Ray workers, resumed, interrupted, and used wrongly.
+
+pytest tests/runtime/test_train_job.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from stargan_ray.data import storage
+
+ROOT = Path(__file__).parents[2]
+Job = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = ("--train.report-every", "2", "--train.checkpoint-every", "4", "--train.validate-every", "0")
+SMALL += ("--train.sample-every", "0", "--train.threads", "1")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """Runs a job with ``tmp_path`` as its working directory, where its records go."""
+
+    def run(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "jobs" / f"{name}.py"), *flags],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def faces(tmp_path: Path, job: Job) -> str:
+    """A small ingested set in the working directory."""
+    flags = ("--faces.people", "12", "--faces.size", "32", "--faces.splits", "0.7", "0.3", "0")
+    done = job("ingest", "faces", "--out", "faces", *flags)
+    assert done.returncode == 0, done.stderr
+    return "faces"
+
+
+def weights(folder: Path, network: str = "classifier") -> dict[str, np.ndarray]:
+    return load_file(folder / f"{network}.safetensors")
+
+
+def last(folder: Path) -> Path:
+    return sorted(folder.glob("step-*"))[-1]
+
+
+def test_from_s3_to_s3_with_two_ray_workers_and_on_from_the_checkpoint(s3: str, job: Job, tmp_path: Path) -> None:
+    data, runs = f"{s3}/faces", f"{s3}/runs"
+    flags = ("--faces.people", "12", "--faces.size", "32", "--faces.splits", "0.7", "0.3", "0")
+    assert job("ingest", "faces", "--out", data, *flags).returncode == 0
+    scale = ("--scale.num-workers", "2", "--scale.cpus-per-worker", "0.5", "--scale.cpus-per-reader", "0.5")
+    common = ("expression-tiny", "--data", data, "--storage", runs, "--name", "two", *SMALL, *scale)
+    first = job("train", *common, "--train.steps", "4")
+    assert first.returncode == 0, first.stderr
+    assert "step-00000004" in first.stdout
+    second = job("train", *common, "--train.steps", "8")
+    assert second.returncode == 0, second.stderr
+    assert storage.list_names(f"{runs}/two/checkpoints") == ["step-00000008"]
+    meta = json.loads(storage.read_bytes(f"{runs}/two/checkpoints/step-00000008/meta.json"))
+    assert meta["step"] == 8
+    assert meta["domains"][0] == "neutral"
+    assert meta["data_hash"]
+    assert meta["recipe"]["scale"]["num_workers"] == 2
+
+
+def test_interrupted_it_writes_a_checkpoint_and_goes_on_to_the_same_weights(
+    faces: str, job: Job, tmp_path: Path
+) -> None:
+    common = ("expression-tiny", "--data", faces, "--local", *SMALL, "--train.steps", "12")
+    whole = job("train", *common, "--name", "whole")
+    assert whole.returncode == 0, whole.stderr
+    command = [sys.executable, str(ROOT / "jobs/train.py"), *common, "--name", "parted"]
+    command[command.index("--train.report-every") + 1] = "1"
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+    )
+    checkpoints = tmp_path / "runs/parted/checkpoints"
+    while process.poll() is None and not list(checkpoints.glob("step-*/meta.json")):
+        pass  # until the first checkpoint of the run is there
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode in (0, 130), said
+    again = job("train", *common, "--name", "parted")
+    assert again.returncode == 0, again.stderr
+    one, other = weights(last(tmp_path / "runs/whole/checkpoints")), weights(last(checkpoints))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_what_is_wrong_is_said_in_one_line(faces: str, job: Job) -> None:
+    common = ("--data", faces, "--storage", "runs", "--name", "x")
+
+    def refused(*flags: str) -> str:
+        done = job("train", *flags)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("error: "), done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+    assert "'expression-tiny'" in refused("expresion-tiny", *common)
+    assert "no manifest.json" in refused("expression-tiny", "--data", "nowhere", "--name", "x", "--local")
+    assert "--identity" in refused("stargan-v2-id-tiny", *common, "--local", *SMALL).replace("give ", "")
+    assert "lanes" in refused("expression-tiny", *common, "--scale.num-workers", "3")
+    assert "CPUs" in refused("expression-tiny", *common, "--scale.num-workers", "2", "--scale.cpus-per-worker", "9")
+    unwritable = ("--data", faces, "--storage", "/proc/x", "--name", "x", "--local")
+    assert "/proc/x" in refused("expression-tiny", *unwritable)
+
+
+def test_a_misspelt_flag_is_answered_with_the_nearest(faces: str, job: Job) -> None:
+    done = job("train", "expression-tiny", "--data", faces, "--name", "x", "--train.step", "3")
+    assert done.returncode == 2
+    assert "--train.steps" in done.stderr
+
+
+def test_a_name_continues_one_computation_only(faces: str, job: Job) -> None:
+    common = ("expression-tiny", "--data", faces, "--name", "x", "--local", *SMALL)
+    assert job("train", *common, "--train.steps", "2").returncode == 0
+    done = job("train", *common, "--train.steps", "4", "--method.label-smoothing", "0.2")
+    assert done.returncode == 2
+    assert "method.label_smoothing" in done.stderr
+    assert "another --name" in done.stderr
