@@ -235,7 +235,8 @@ class DomainPlan:
             clash = pool[place % len(pool)] == source[users]
             place += clash
             place += pool[place % len(pool)] == first[users]
-            second[users] = pool[place % len(pool)]
+            again = pool[place % len(pool)]
+            second[users] = np.where(again == source[users], first[users], again)  # two images, one the source
         return first, second
 
 
