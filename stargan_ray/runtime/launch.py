@@ -1,26 +1,18 @@
 """The Ray Train door: one run on the workers of a cluster, records and stop requests through one actor.
 
 Checkpoints are the run's own (``training/checkpoint.py``), so the same run continues under Ray or without it.
-The actor is the one writer to MLflow and lives beside the driver; workers only send to it and never wait.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from stargan_ray.config import Recipe
 from stargan_ray.data import storage
@@ -29,8 +21,9 @@ from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Source
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.session import Run, commit, make_plan, require_helpers, run_worker, thread_source
-from stargan_ray.runtime.tracking import Tracking
+from stargan_ray.runtime.progress import bar, interrupts
+from stargan_ray.runtime.records import SPOOL, ActorRecorder, Shown, make_tracking, start_actor, tags_of
+from stargan_ray.runtime.session import Run, make_plan, require_helpers, run_worker, thread_source
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker
@@ -55,6 +48,8 @@ _QUIET = {
     "RAY_TQDM": "0",
     # Threads that wait by spinning cost a training step several times its length where decoding wants the core.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # Ray's own default puts its workers behind every other program of a laptop.
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -62,73 +57,6 @@ def ray_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recip
     """Decode in Ray Data tasks."""
     data, cpus = recipe.data, recipe.scale.cpus_per_reader
     return RaySource(dataset, plan, lanes, data.size, data.cache_mib << 20, data.readers, cpus)
-
-
-class RecordsActor:
-    """The run's end of the records: forwards to MLflow, remembers progress, a stop request and a failure."""
-
-    def __init__(self, run: Run, tags: Mapping[str, str], spool: str) -> None:
-        self._tracking = _tracking(run, tags, Path(spool))
-        self._step, self._values = 0, dict[str, float]()
-        self._failure = ""
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """See ``Recorder``."""
-        self._step, self._values = step, self._values | dict(values)
-        self._tracking.metrics(step, values)
-
-    def image(self, step: int, name: str, png: bytes) -> None:
-        """See ``Recorder``."""
-        self._tracking.image(step, name, png)
-
-    def request_stop(self) -> None:
-        """A person asked the run to end."""
-        self._tracking.request_stop()
-
-    def stop_requested(self) -> bool:
-        """See ``Recorder``."""
-        return self._tracking.stop_requested()
-
-    def fail(self, message: str) -> None:
-        """A worker met an error that starting it again would not mend."""
-        self._failure = self._failure or message
-
-    def failure(self) -> str:
-        """That error, or nothing."""
-        return self._failure
-
-    def progress(self) -> tuple[int, dict[str, float]]:
-        """The last step reported and its numbers."""
-        return self._step, self._values
-
-    def close(self, status: str) -> str:
-        """Deliver what is left; returns the id of the MLflow run, empty while it has none."""
-        self._tracking.close(status)
-        return self._tracking.run_id
-
-
-@dataclass
-class _ActorRecorder:
-    """A worker's recorder: sends and goes on; the answer to a question is picked up when it is there."""
-
-    actor: Any
-    asked: Any = None
-    stop: bool = False
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self.actor.metrics.remote(step, dict(values))
-
-    def image(self, step: int, name: str, png: bytes) -> None:
-        self.actor.image.remote(step, name, png)
-
-    def stop_requested(self) -> bool:
-        import ray
-
-        if self.asked is None:
-            self.asked = self.actor.stop_requested.remote()
-        elif ray.wait([self.asked], timeout=0)[0]:
-            self.stop, self.asked = self.stop or ray.get(self.asked), None
-        return self.stop
 
 
 def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
@@ -141,7 +69,7 @@ def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     if ray.get(actor.failure.remote()):
         return None  # started again after an error that will not go away
     try:
-        outcome = run_worker(run, GroupWorker(get_device()), ray_source, _ActorRecorder(actor))
+        outcome = run_worker(run, GroupWorker(get_device()), ray_source, ActorRecorder(actor))
     except (InputError, NonFiniteError) as error:
         ray.get(actor.fail.remote(str(error)))
         raise
@@ -178,7 +106,7 @@ def fit(run: Run, *, console: Console | None = None) -> Outcome:
     data_hash = check(run)
     start_ray()
     _require_room(run.recipe)
-    records = _records_actor(run, data_hash)
+    records = start_actor(run, data_hash)
     scale = run.recipe.scale
     filesystem, path = storage.resolve(storage.join(run.uri, "ray"))
     trainer = TorchTrainer(
@@ -200,7 +128,7 @@ def fit(run: Run, *, console: Console | None = None) -> Outcome:
     )
     status = "FAILED"
     try:
-        result = _watched(trainer, records, run, console or Console(stderr=True))
+        result = _watched(trainer, records, run, console)
         failure = ray.get(records.failure.remote())
         if failure:
             raise InputError(failure)
@@ -217,12 +145,12 @@ def fit(run: Run, *, console: Console | None = None) -> Outcome:
 def fit_here(run: Run, *, console: Console | None = None) -> Outcome:
     """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
     data_hash = check(run)
-    tracking = _tracking(run, _tags(data_hash), Path("runs/spool"))
+    tracking = make_tracking(run, tags_of(data_hash), SPOOL)
     device = "cuda" if run.recipe.scale.use_gpu else "cpu"
     status = "FAILED"
     try:
-        with _bar(run, console or Console(stderr=True)) as bar, _interrupts(tracking.request_stop):
-            outcome = run_worker(run, LocalWorker(device), thread_source, _Shown(tracking, bar))
+        with _progress(run, console) as show, interrupts(tracking.request_stop):
+            outcome = run_worker(run, LocalWorker(device), thread_source, Shown(tracking, show))
         status = "FINISHED" if outcome.finished else "KILLED"
     except NonFiniteError as error:
         raise InputError(str(error)) from error
@@ -243,15 +171,9 @@ def check(run: Run) -> str:
     return dataset.manifest.content_hash
 
 
-def _tracking(run: Run, tags: Mapping[str, str], spool: Path) -> Tracking:
-    """The writer of the run's records: a run without a checkpoint starts anew, also under a used name."""
-    return Tracking(run.name, run.recipe, tags, spool=spool, fresh=not run.checkpoints.names())
-
-
-def _tags(data_hash: str) -> dict[str, str]:
-    import stargan_ray
-
-    return {"commit": commit(), "data_hash": data_hash, "version": stargan_ray.__version__}
+def _progress(run: Run, console: Console | None) -> Any:
+    """A bar of the run's steps."""
+    return bar(run.name, run.recipe.train.steps, console or Console(stderr=True))
 
 
 def _require_room(recipe: Recipe) -> None:
@@ -274,20 +196,7 @@ def _require_room(recipe: Recipe) -> None:
         )
 
 
-def _records_actor(run: Run, data_hash: str) -> Any:
-    """The actor on the driver's node, where a SQLite store and the spool are."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    uris = {n: os.environ[n] for n in os.environ if n.startswith("MLFLOW_")}
-    actor = ray.remote(num_cpus=0)(RecordsActor).options(
-        scheduling_strategy=here, max_concurrency=1, runtime_env={"env_vars": uris}
-    )
-    return actor.remote(run, _tags(data_hash), str(Path("runs/spool").absolute()))
-
-
-def _watched(trainer: Any, records: Any, run: Run, console: Console) -> Any:
+def _watched(trainer: Any, records: Any, run: Run, console: Console | None) -> Any:
     """``trainer.fit()`` in a thread, with a progress bar; the first Ctrl-C asks, the second aborts."""
     import ray
 
@@ -300,85 +209,14 @@ def _watched(trainer: Any, records: Any, run: Run, console: Console) -> Any:
             done["error"] = error
 
     thread = threading.Thread(target=target, daemon=True, name="fit")
-    with _bar(run, console) as bar, _interrupts(lambda: records.request_stop.remote()):
+    with _progress(run, console) as show, interrupts(lambda: records.request_stop.remote()):
         thread.start()
         while thread.is_alive():
             thread.join(0.25)
-            bar(*ray.get(records.progress.remote()))
+            show(*ray.get(records.progress.remote()))
     if "error" in done:
         failure = ray.get(records.failure.remote())
         if failure:
             raise InputError(failure) from done["error"]
         raise done["error"]
     return done["result"]
-
-
-@contextlib.contextmanager
-def _interrupts(request_stop: Any) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks the run to end after its step; the second raises."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = False
-
-    def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a handler
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        print("stopping after this step with a checkpoint; once more stops at once", file=sys.stderr)
-        request_stop()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _bar(run: Run, console: Console) -> Iterator[Any]:
-    """A progress bar of steps with speed and losses."""
-    columns = (
-        TextColumn(f"{run.name}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[said]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(run.name, total=run.recipe.train.steps, said="starting")
-
-        def update(step: int, values: Mapping[str, float]) -> None:
-            if step:
-                progress.update(task, completed=step, said=_said(values))
-
-        yield update
-
-
-def _said(values: Mapping[str, float]) -> str:
-    """The few numbers that fit a line."""
-    speed = f"{values.get('speed/images_per_second', 0):.0f} img/s"
-    judged = [f"{name.split('/')[1]} {value:.3f}" for name, value in values.items() if name.startswith("val/")]
-    losses = [f"{n.split('/')[1]} {v:.3f}" for n, v in values.items() if n.endswith(("/adv", "/id", "/ce", "/triplet"))]
-    return "  ".join([speed, *losses[:3], *judged[:2]])
-
-
-@dataclass
-class _Shown:
-    """Records that also move the bar."""
-
-    tracking: Tracking
-    bar: Any
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self.tracking.metrics(step, values)
-        self.bar(step, values)
-
-    def image(self, step: int, name: str, png: bytes) -> None:
-        self.tracking.image(step, name, png)
-
-    def stop_requested(self) -> bool:
-        return self.tracking.stop_requested()

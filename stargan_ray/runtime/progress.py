@@ -1,0 +1,66 @@
+"""What a person sees and does while a run trains: a progress bar, and Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+@contextlib.contextmanager
+def interrupts(request_stop: Callable[[], object]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks the run to end after its step; the second raises."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a handler
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        print("stopping after this step with a checkpoint; once more stops at once", file=sys.stderr)
+        request_stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def bar(name: str, steps: int, console: Console) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """A progress bar of steps with speed and losses."""
+    columns = (
+        TextColumn(name),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(name, total=steps, said="starting")
+
+        def update(step: int, values: Mapping[str, float]) -> None:
+            if step:
+                progress.update(task, completed=step, said=_said(values))
+
+        yield update
+
+
+def _said(values: Mapping[str, float]) -> str:
+    """The few numbers that fit a line."""
+    speed = f"{values.get('speed/images_per_second', 0):.0f} img/s"
+    judged = [f"{name.split('/')[1]} {value:.3f}" for name, value in values.items() if name.startswith("val/")]
+    losses = [f"{n.split('/')[1]} {v:.3f}" for n, v in values.items() if n.endswith(("/adv", "/id", "/ce", "/triplet"))]
+    return "  ".join([speed, *losses[:3], *judged[:2]])
