@@ -60,42 +60,37 @@ class ThreadSource:
 
     def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
         """See ``Source``."""
-        ready: queue.Queue[list[Pixels] | BaseException] = queue.Queue(maxsize=1)
+        ready: queue.SimpleQueue[list[Pixels] | BaseException] = queue.SimpleQueue()
+        wanted = threading.Semaphore(1)  # the first window, then one more for each that is taken
         ended = threading.Event()
 
         def fill() -> None:
             try:
                 for window in range(start, stop):
-                    chunks = (self.plan.chunk(lane, window) for lane in self.lanes)
-                    _put(ready, [load_pool(self.dataset, c.rows, self.size) for c in chunks], ended)
+                    wanted.acquire()
                     if ended.is_set():
                         return
+                    chunks = (self.plan.chunk(lane, window) for lane in self.lanes)
+                    ready.put([load_pool(self.dataset, c.rows, self.size) for c in chunks])
             except BaseException as error:  # handed to the consumer, who raises it
-                _put(ready, error, ended)
+                ready.put(error)
 
         threading.Thread(target=fill, daemon=True, name="decode").start()
         try:
             for _ in range(start, stop):
-                item = ready.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+                yield _taken(ready, wanted)  # kept in no variable here: it is the consumer's to let go
         finally:
             ended.set()
+            wanted.release()
 
 
-def _put(
-    ready: queue.Queue[list[Pixels] | BaseException],
-    item: list[Pixels] | BaseException,
-    ended: threading.Event,
-) -> None:
-    """Put unless the consumer has gone."""
-    while not ended.is_set():
-        try:
-            ready.put(item, timeout=0.5)
-            return
-        except queue.Full:
-            continue
+def _taken(ready: queue.SimpleQueue[list[Pixels] | BaseException], wanted: threading.Semaphore) -> list[Pixels]:
+    """The next window; the thread begins the one after it."""
+    item = ready.get()
+    if isinstance(item, BaseException):
+        raise item
+    wanted.release()
+    return item
 
 
 @dataclass
@@ -126,6 +121,7 @@ class Batches:
             images, labels = self._join(window, decoded)
             self.waited += time.perf_counter() - began
             pool = torch.from_numpy(np.concatenate(decoded)).to(self.device)
+            del decoded  # the joined copy is the one in use
             for step in range(max(start, window * width), min(stop, (window + 1) * width)):
                 at = step - window * width
                 yield {n: pool[v[at]] for n, v in images.items()} | {n: v[at] for n, v in labels.items()}
