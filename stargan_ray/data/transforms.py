@@ -49,10 +49,12 @@ class Augment:
         for name in ("crop", "flip", "brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"data.augment.{name} = {getattr(self, name)}: allowed is 0 to 1")
-        for name in ("crop_scale", "crop_ratio", "scale"):
+        for name, most in (("crop_scale", 1), ("crop_ratio", 10), ("scale", 10)):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise InputError(f"data.augment.{name} = ({low}, {high}): allowed is 0 < low <= high")
+            if not 0 < low <= high <= most:
+                raise InputError(f"data.augment.{name} = ({low}, {high}): allowed is 0 < low <= high <= {most}")
+        if not 0 <= self.rotation_degrees <= 180:
+            raise InputError(f"data.augment.rotation_degrees = {self.rotation_degrees}: allowed is 0 to 180")
 
 
 @dataclass(frozen=True)
