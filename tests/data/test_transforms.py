@@ -1,0 +1,184 @@
+"""Augmentation: the identity draw is exact, the flip flips, draws follow from their key alone and keep to their ranges.
+
+pytest tests/data/test_transforms.py
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from stargan_ray.data.transforms import Augment, Draw, apply, draw, to_float
+from stargan_ray.errors import InputError
+
+NOTHING = Augment(crop=0.0, flip=0.0)
+ALL = Augment(crop=0.7, rotation_degrees=10, scale=(0.8, 1.3), brightness=0.2, contrast=0.3, saturation=0.4, flip=0.5)
+
+
+def images(batch: int = 6, size: int = 32) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (batch, 3, size, size), dtype=np.uint8))
+
+
+def smooth(batch: int = 4, size: int = 32) -> Tensor:
+    """Images without steps, in which a resampling error shows as a number and not as an edge."""
+    y, x = torch.meshgrid(torch.linspace(0, 3, size), torch.linspace(0, 2, size), indexing="ij")
+    waves = [torch.stack([(x + k).sin(), (y * (1 + k)).cos(), (x + y - k).sin()]) for k in range(batch)]
+    return ((torch.stack(waves) + 1) * 127.5).round().to(torch.uint8)
+
+
+def test_bytes_become_minus_one_to_one() -> None:
+    x = to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    torch.testing.assert_close(x, torch.tensor([-1.0, -0.6, 1.0]))
+    assert x.dtype == torch.float32
+    assert torch.equal(to_float(images()), images().float() / 127.5 - 1)
+
+
+@pytest.mark.parametrize("size", [16, 32, 48, 64])
+def test_no_augmentation_returns_the_image(size: int) -> None:
+    """Up to the rounding of fp32 coordinates: a thousandth of a grey level."""
+    x = images(size=size)
+    torch.testing.assert_close(apply(x, draw(NOTHING, 6, (0, 0, 0))), to_float(x.clone()), rtol=0, atol=1e-5)
+
+
+def test_colour_factors_of_one_return_the_image() -> None:
+    still = draw(NOTHING, 6, (0, 0, 0))
+    x = images()
+    out = apply(x, Draw(still.geometry, torch.ones(6, 3)))
+    torch.testing.assert_close(out, to_float(x.clone()), rtol=0, atol=1e-5)
+
+
+def test_a_flip_mirrors_left_and_right() -> None:
+    x = images()
+    out = apply(x, draw(Augment(crop=0.0, flip=1.0), 6, (0, 0, 0)))
+    torch.testing.assert_close(out, to_float(x.flip(3)), rtol=0, atol=1e-5)
+
+
+def test_half_of_the_images_are_flipped_and_cropped() -> None:
+    drawn = draw(Augment(), 4_000, (0, 0, 0))
+    mirrored = (drawn.geometry[:, 0, 0] < 0).float().mean()
+    cropped = (drawn.geometry[:, 0, 0].abs() * drawn.geometry[:, 1, 1] < 1).float().mean()
+    assert mirrored.item() == pytest.approx(0.5, abs=0.03)
+    assert cropped.item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_quarter_turn_turns() -> None:
+    """90° through the same geometry as small angles: rows become columns."""
+    x = smooth()
+    turned = Draw(torch.tensor([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]).expand(4, 2, 3), None)
+    out = apply(x, turned)
+    assert min((out - to_float(torch.rot90(x, k, (2, 3)))).abs().max() for k in (1, 3)) < 2e-5
+
+
+def test_a_crop_is_the_part_enlarged() -> None:
+    """The left upper quarter, by geometry, equals that quarter up-sampled."""
+    x = smooth()
+    quarter = Draw(torch.tensor([[[0.5, 0.0, -0.5], [0.0, 0.5, -0.5]]]).expand(4, 2, 3), None)
+    expected = torch.nn.functional.interpolate(
+        to_float(x[:, :, :16, :16].clone()), scale_factor=2, mode="bilinear", align_corners=False
+    )
+    inside = slice(0, -2)  # at the inner edges the resampling sees pixels that the cut does not have
+    out = apply(x, quarter)
+    torch.testing.assert_close(out[..., inside, inside], expected[..., inside, inside], rtol=0, atol=1e-4)
+
+
+def same(first: Draw, second: Draw) -> bool:
+    colours = first.colour is None and second.colour is None
+    return torch.equal(first.geometry, second.geometry) and (colours or torch.equal(first.colour, second.colour))  # type: ignore[arg-type]
+
+
+def test_a_draw_follows_from_its_key_alone() -> None:
+    first = draw(ALL, 8, (7, 3, 1))
+    draw(ALL, 5, (7, 4, 1))
+    assert same(first, draw(ALL, 8, (7, 3, 1)))
+    for other in ((8, 3, 1), (7, 4, 1), (7, 3, 2)):
+        assert not same(first, draw(ALL, 8, other))
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_parts_make_the_global_result(workers: int) -> None:
+    x, drawn = images(8), draw(ALL, 8, (0, 5, 0))
+    each = 8 // workers
+    parts = [apply(x[n * each : (n + 1) * each], drawn.rows(n * each, (n + 1) * each)) for n in range(workers)]
+    assert torch.equal(torch.cat(parts), apply(x, drawn))
+
+
+def test_geometry_keeps_to_its_ranges() -> None:
+    config = Augment(crop=1.0, crop_scale=(0.6, 0.9), crop_ratio=(0.8, 1.25), flip=0.0)
+    theta = draw(config, 4_000, (0, 0, 0)).geometry.double()
+    wide, high = theta[:, 0, 0], theta[:, 1, 1]
+    assert (wide * high).min() >= 0.6 - 1e-6
+    assert (wide * high).max() <= 0.9 + 1e-6
+    free = (wide < 1) & (high < 1)  # a crop is cut off where it would be larger than the image
+    assert (wide / high)[free].min() >= 0.8 - 1e-6
+    assert (wide / high)[free].max() <= 1.25 + 1e-6
+    for half, shift in ((wide, theta[:, 0, 2]), (high, theta[:, 1, 2])):
+        assert (shift.abs() + half).max() <= 1 + 1e-6  # a crop lies within the image
+        assert shift.std() > 0.05
+
+
+def test_rotation_and_zoom_keep_to_their_ranges() -> None:
+    theta = draw(Augment(crop=0, flip=0, rotation_degrees=10, scale=(0.8, 1.25)), 4_000, (0, 0, 0)).geometry
+    angle = torch.rad2deg(torch.atan2(theta[:, 1, 0], theta[:, 0, 0]))
+    zoom = 1 / theta[:, :, :2].double().det().sqrt()
+    for value, low, high in ((angle, -10, 10), (zoom, 0.8, 1.25)):
+        assert low - 1e-4 <= value.min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < value.max() <= high + 1e-4
+
+
+def test_colour_keeps_to_its_ranges_and_is_off_by_default() -> None:
+    assert draw(Augment(), 4, (0, 0, 0)).colour is None
+    colour = draw(ALL, 4_000, (0, 0, 0)).colour
+    assert colour is not None
+    for factor, width in zip(colour.T, (0.2, 0.3, 0.4), strict=True):
+        assert 1 - width <= factor.min() < 1 - 0.9 * width
+        assert 1 + 0.9 * width < factor.max() <= 1 + width
+
+
+def test_colour_changes_what_its_name_says() -> None:
+    x = smooth()
+    still = draw(NOTHING, 4, (0, 0, 0)).geometry
+    plain = apply(x, Draw(still, None))
+
+    def coloured(*factors: float) -> Tensor:
+        return apply(x, Draw(still, torch.tensor([factors], dtype=torch.float32).expand(4, 3)))
+
+    torch.testing.assert_close(coloured(0.5, 1, 1), (plain + 1) * 0.5 - 1, rtol=0, atol=1e-5)
+    flat = coloured(1, 0, 1)
+    torch.testing.assert_close(flat, plain.mean((1, 2, 3), keepdim=True).expand_as(plain), rtol=0, atol=1e-5)
+    grey = coloured(1, 1, 0)
+    torch.testing.assert_close(grey[:, 0], grey[:, 2], rtol=0, atol=1e-5)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    torch.testing.assert_close(grey[:, 0], torch.einsum("c,bchw->bhw", weights, plain), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [Augment(), ALL, NOTHING])
+def test_what_comes_out_is_in_range(config: Augment) -> None:
+    out = apply(images(), draw(config, 6, (0, 1, 0)))
+    assert out.shape == (6, 3, 32, 32)
+    assert out.abs().max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"crop": 1.5}, "crop = 1.5"),
+        ({"flip": -0.1}, "flip = -0.1"),
+        ({"saturation": 2.0}, "saturation = 2.0"),
+        ({"brightness": math.nan}, "brightness = nan"),
+        ({"crop_scale": (0.9, 0.8)}, "crop_scale = (0.9, 0.8)"),
+        ({"crop_scale": (0.9, 1.5)}, "crop_scale = (0.9, 1.5)"),
+        ({"crop_ratio": (0.0, 1.0)}, "crop_ratio = (0.0, 1.0)"),
+        ({"scale": (1.0, math.inf)}, "scale = (1.0, inf)"),
+        ({"rotation_degrees": math.nan}, "rotation_degrees = nan"),
+        ({"rotation_degrees": -5.0}, "rotation_degrees = -5.0"),
+    ],
+)
+def test_a_range_that_does_not_exist_is_refused(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Augment(**fields)
+    assert str(caught.value).startswith(f"data.augment.{named}: allowed is ")
