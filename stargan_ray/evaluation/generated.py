@@ -41,6 +41,6 @@ def filter_against_truth(dataset: Dataset, decisions_uri: str) -> tuple[FilterSc
     table = table.filter(pc.is_valid(table["label"]))
     corrupted = corrupted_rows(table["key"].to_pylist(), read_truth(dataset.uri))
     kept = table["kept"].to_numpy(zero_copy_only=False)
-    return judge_filter(kept, corrupted), by_class(
-        table["label"].to_pylist(), kept, corrupted, dataset.manifest.domains
-    )
+    domains = dataset.manifest.domains
+    labels = [domains.index(name) for name in table["label"].to_pylist()]
+    return judge_filter(kept, corrupted), by_class(labels, kept, corrupted, domains)

@@ -7,12 +7,14 @@ translator and holds out the people it is judged on, one trains the judges. Ever
 from __future__ import annotations
 
 import platform
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress
 
 from stargan_ray.config import Recipe, to_json
 from stargan_ray.data.faces import FacesConfig, contact_sheet
@@ -24,7 +26,9 @@ from stargan_ray.errors import InputError
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import ingest, launch, registry
 from stargan_ray.runtime.demo_report import Judged, write_report
+from stargan_ray.runtime.mlflow_store import connect, tracking_uri
 from stargan_ray.runtime.models import export_model
+from stargan_ray.runtime.progress import display
 from stargan_ray.runtime.refine import model_scorer, refine
 from stargan_ray.runtime.session import Run, commit
 from stargan_ray.runtime.stages import PeakMemory, Stages
@@ -80,10 +84,12 @@ class _Road:
     demo: Demo
     stages: Stages
     console: Console
+    progress: Progress
 
     def __post_init__(self) -> None:
         self.store = self.demo.out / "store"  # what would be a bucket
         self.models = self.demo.out / "models"
+        self.embedder: Future[dict[str, Any]] = Future()
 
     def ingest(self, name: str, config: FacesConfig) -> dict[str, Any]:
         """Draw a population into the object store layout."""
@@ -105,7 +111,7 @@ class _Road:
 
         def work() -> dict[str, Any]:
             run = Run(recipe, data["uri"], str(self.demo.out / "runs"), name, helpers or {}, judge).absolute()
-            launch.fit(run, console=self.console)
+            launch.fit(run, progress=self.progress)
             folder = self.models / recipe_name
             export_model(run.uri, folder)
             return {"folder": str(folder), "run": run.uri, "steps": recipe.train.steps}
@@ -140,24 +146,40 @@ class _Road:
         helpers = self.ingest("helpers", demo.faces(1, demo.helpers_people, 0.05, (0.9, 0.1, 0.0)))
         noisy = self.ingest("faces", demo.faces(2, demo.people, demo.label_noise, (0.6, 0.06, 0.34)))
         judges = self.ingest("judges", demo.faces(3, demo.helpers_people, 0.0, (0.9, 0.1, 0.0)))
-        classifier = self.train("expression-tiny", helpers)
-        refined = self.refine(noisy, classifier)
-        embedder = self.train("identity-tiny", helpers)
-        self.register("face-expression", classifier)
-        self.register("face-identity", embedder)
-        translator = self.train(
-            "stargan-v2-id-tiny", refined, {"identity": embedder["folder"]}, judge=classifier["folder"]
-        )
-        self.register("expression-translator", translator)
+        connect(tracking_uri())  # made once here: two runs at the same time would both make its tables
+        with self.progress, ThreadPoolExecutor(2) as lanes:
+            # One training keeps one core busy: what needs nothing of the other goes side by side.
+            others = lanes.submit(self._judges_and_embedder, helpers, judges)
+            classifier = self.train("expression-tiny", helpers)
+            self.register("face-expression", classifier)
+            refined = self.refine(noisy, classifier)
+            embedder = self.embedder.result()
+            translator = self.train(
+                "stargan-v2-id-tiny", refined, {"identity": embedder["folder"]}, judge=classifier["folder"]
+            )
+            self.register("expression-translator", translator)
+            expression_judge, identity_judge = others.result()
         return Judged(
             faces=noisy["uri"],
             decisions=refined["decisions"],
             embedder=embedder["folder"],
             translator=translator["folder"],
-            expression_judge=self.train("expression-judge-tiny", judges)["folder"],
-            identity_judge=self.train("identity-judge-tiny", judges)["folder"],
+            expression_judge=expression_judge,
+            identity_judge=identity_judge,
             steps=translator["steps"],
         )
+
+    def _judges_and_embedder(self, helpers: dict[str, Any], judges: dict[str, Any]) -> tuple[str, str]:
+        """The second lane: the embedder, which the first waits for, then the judges."""
+        try:
+            embedder = self.train("identity-tiny", helpers)
+            self.register("face-identity", embedder)
+            self.embedder.set_result(embedder)
+        except BaseException as error:
+            self.embedder.set_exception(error)  # the first lane must not wait for ever
+            raise
+        judged = (self.train(f"{kind}-judge-tiny", judges)["folder"] for kind in ("expression", "identity"))
+        return next(judged), next(judged)
 
 
 def run_demo(demo: Demo, console: Console) -> dict[str, Any]:
@@ -168,7 +190,7 @@ def run_demo(demo: Demo, console: Console) -> dict[str, Any]:
         contact_sheet(FacesConfig(seed=100 * demo.seed + 2), people=6, size=128).save(sheet)
     stages = Stages(demo.out / "stages", console)
     with PeakMemory() as memory:
-        judged = _Road(demo, stages, console).travel()
+        judged = _Road(demo, stages, console, display(console)).travel()
         facts = {
             "data_hash": open_dataset(judged.faces).manifest.content_hash,
             "commit": commit() or "not a checkout",
@@ -177,7 +199,7 @@ def run_demo(demo: Demo, console: Console) -> dict[str, Any]:
         return stages.run(
             "report",
             [vars(judged), facts["data_hash"], str(np.__version__)],
-            lambda: write_report(judged, demo.out, facts, stages.seconds, memory.peak_bytes),
+            lambda: write_report(judged, demo.out, facts, stages, memory.peak_bytes),
         )
 
 

@@ -23,6 +23,7 @@ from stargan_ray.evaluation.pairs import sample_pairs, split_gallery
 from stargan_ray.evaluation.translations import Faces, LatentGuide, Requests, balanced_targets, copies, translate
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.models import LoadedModel, load_model
+from stargan_ray.runtime.stages import Stages
 from stargan_ray.runtime.validation import sample_grid
 
 PEOPLE = 100  # in the gallery of rank-1
@@ -45,7 +46,7 @@ class Judged:
 
 
 def write_report(
-    judged: Judged, out: Path, facts: Mapping[str, Any], seconds: Mapping[str, float], peak_bytes: int
+    judged: Judged, out: Path, facts: Mapping[str, Any], stages: Stages, peak_bytes: int
 ) -> dict[str, Any]:
     """Measure and write report.json, report.html and grid.png; returns the content of report.json."""
     start = time.perf_counter()
@@ -63,7 +64,7 @@ def write_report(
         identity=load_model(judged.identity_judge).networks["embedder"],
     )
     moved, copied = _translated(translator, probes, gallery, judges, len(domains))
-    times = {name.replace(" ", "_"): value for name, value in seconds.items()}
+    times = {name.replace(" ", "_"): value for name, value in stages.seconds.items()}
     results = {
         "title": "Expressions change, people stay: the demo's report",
         "domains": list(domains),
@@ -94,7 +95,7 @@ def write_report(
         ),
     }
     times["report"] = time.perf_counter() - start
-    results["seconds"] = {**times, "total": sum(times.values())}
+    results["seconds"] = {**times, "total": stages.total_seconds + times["report"]}
     return report.write(str(out), results, pictures)
 
 

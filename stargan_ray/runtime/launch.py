@@ -5,14 +5,16 @@ Checkpoints are the run's own (``training/checkpoint.py``), so the same run cont
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 
 from stargan_ray.config import Recipe
 from stargan_ray.data import storage
@@ -21,7 +23,7 @@ from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Source
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.progress import bar, interrupts
+from stargan_ray.runtime.progress import Show, bar, display, interrupts
 from stargan_ray.runtime.records import SPOOL, ActorRecorder, Shown, make_tracking, start_actor, tags_of
 from stargan_ray.runtime.session import Run, make_plan, require_helpers, run_worker, thread_source
 from stargan_ray.training.loop import Outcome
@@ -90,7 +92,7 @@ def start_ray() -> None:
     ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
 
 
-def fit(run: Run, *, console: Console | None = None) -> Outcome:
+def fit(run: Run, *, progress: Progress | None = None) -> Outcome:
     """Train a run with Ray Train; Ctrl-C ends it after a step with a checkpoint, twice at once.
 
     Raises:
@@ -128,7 +130,7 @@ def fit(run: Run, *, console: Console | None = None) -> Outcome:
     )
     status = "FAILED"
     try:
-        result = _watched(trainer, records, run, console)
+        result = _watched(trainer, records, run, progress)
         failure = ray.get(records.failure.remote())
         if failure:
             raise InputError(failure)
@@ -142,14 +144,14 @@ def fit(run: Run, *, console: Console | None = None) -> Outcome:
     return outcome
 
 
-def fit_here(run: Run, *, console: Console | None = None) -> Outcome:
+def fit_here(run: Run) -> Outcome:
     """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
     data_hash = check(run)
     tracking = make_tracking(run, tags_of(data_hash), SPOOL)
     device = "cuda" if run.recipe.scale.use_gpu else "cpu"
     status = "FAILED"
     try:
-        with _progress(run, console) as show, interrupts(tracking.request_stop):
+        with _shown(run, None) as show, interrupts(tracking.request_stop):
             outcome = run_worker(run, LocalWorker(device), thread_source, Shown(tracking, show))
         status = "FINISHED" if outcome.finished else "KILLED"
     except NonFiniteError as error:
@@ -171,9 +173,12 @@ def check(run: Run) -> str:
     return dataset.manifest.content_hash
 
 
-def _progress(run: Run, console: Console | None) -> Any:
-    """A bar of the run's steps."""
-    return bar(run.name, run.recipe.train.steps, console or Console(stderr=True))
+@contextlib.contextmanager
+def _shown(run: Run, progress: Progress | None) -> Iterator[Show]:
+    """A bar of the run's steps, in a display that is there already or in its own."""
+    own = display(Console(stderr=True)) if progress is None else contextlib.nullcontext(progress)
+    with own as shared:
+        yield bar(shared, run.name, run.recipe.train.steps)
 
 
 def _require_room(recipe: Recipe) -> None:
@@ -196,7 +201,7 @@ def _require_room(recipe: Recipe) -> None:
         )
 
 
-def _watched(trainer: Any, records: Any, run: Run, console: Console | None) -> Any:
+def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None) -> Any:
     """``trainer.fit()`` in a thread, with a progress bar; the first Ctrl-C asks, the second aborts."""
     import ray
 
@@ -209,7 +214,7 @@ def _watched(trainer: Any, records: Any, run: Run, console: Console | None) -> A
             done["error"] = error
 
     thread = threading.Thread(target=target, daemon=True, name="fit")
-    with _progress(run, console) as show, interrupts(lambda: records.request_stop.remote()):
+    with _shown(run, progress) as show, interrupts(lambda: records.request_stop.remote()):
         thread.start()
         while thread.is_alive():
             thread.join(0.25)

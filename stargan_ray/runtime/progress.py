@@ -12,6 +12,8 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+Show = Callable[[int, Mapping[str, float]], None]
+
 
 @contextlib.contextmanager
 def interrupts(request_stop: Callable[[], object]) -> Iterator[None]:
@@ -37,25 +39,28 @@ def interrupts(request_stop: Callable[[], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def bar(name: str, steps: int, console: Console) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """A progress bar of steps with speed and losses."""
+def display(console: Console) -> Progress:
+    """Bars of steps with speed and losses, one for each run that is shown."""
     columns = (
-        TextColumn(name),
+        TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[said]}"),
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(name, total=steps, said="starting")
+    return Progress(*columns, console=console)
 
-        def update(step: int, values: Mapping[str, float]) -> None:
-            if step:
-                progress.update(task, completed=step, said=_said(values))
 
-        yield update
+def bar(progress: Progress, name: str, steps: int) -> Show:
+    """A run's bar; returns what moves it."""
+    task = progress.add_task(name, total=steps, said="starting")
+
+    def show(step: int, values: Mapping[str, float]) -> None:
+        if step:
+            progress.update(task, completed=step, said=_said(values))
+
+    return show
 
 
 def _said(values: Mapping[str, float]) -> str:

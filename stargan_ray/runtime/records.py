@@ -7,12 +7,13 @@ through it too.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import stargan_ray
+from stargan_ray.runtime.progress import Show
 from stargan_ray.runtime.session import Run, commit
 from stargan_ray.runtime.tracking import Tracking
 
@@ -117,12 +118,12 @@ class Shown:
     """Records that also move the bar."""
 
     tracking: Tracking
-    bar: Callable[[int, Mapping[str, float]], None]
+    show: Show
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """See ``Recorder``."""
         self.tracking.metrics(step, values)
-        self.bar(step, values)
+        self.show(step, values)
 
     def image(self, step: int, name: str, png: bytes) -> None:
         """See ``Recorder``."""

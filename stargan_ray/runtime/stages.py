@@ -28,6 +28,7 @@ class Stages:
     folder: Path
     console: Console
     seconds: dict[str, float] = field(default_factory=dict)
+    spans: list[tuple[float, float]] = field(default_factory=list)
 
     def run(self, name: str, depends: Any, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do a stage, or take its result from the last time.
@@ -42,20 +43,33 @@ class Stages:
         if path.is_file():
             record: dict[str, Any] = json.loads(path.read_text())
             if record["fingerprint"] == fingerprint:
-                self.seconds[name] = record["seconds"]
-                self.console.print(f"[green]✓[/] {name}: as before ({record['seconds']:.0f} s then)")
+                self._took(name, *record["span"])
+                self.console.print(f"[green]✓[/] {name}: as before ({self.seconds[name]:.0f} s then)")
                 return dict(record["result"])
         self.console.print(f"[bold]▶ {name}[/]")
-        start = time.perf_counter()
+        start = time.time()
         result = work()
-        self.seconds[name] = time.perf_counter() - start
-        record = {"fingerprint": fingerprint, "seconds": self.seconds[name], "result": result}
+        self._took(name, start, time.time())
+        record = {"fingerprint": fingerprint, "span": self.spans[-1], "result": result}
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".tmp")
         beside.write_text(json.dumps(record, indent=1))
         beside.replace(path)
         self.console.print(f"[green]✓[/] {name}: {self.seconds[name]:.0f} s")
         return result
+
+    @property
+    def total_seconds(self) -> float:
+        """Time in which at least one stage was at work: stages side by side count once, pauses do not."""
+        total, until = 0.0, 0.0
+        for start, end in sorted(self.spans):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return total
+
+    def _took(self, name: str, start: float, end: float) -> None:
+        self.seconds[name] = end - start
+        self.spans.append((start, end))
 
 
 class PeakMemory:
