@@ -12,6 +12,7 @@ A folder without meta.json is half written and never loaded. No pickle is read o
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -186,7 +187,7 @@ class Checkpoints:
             return None
         meta = json.loads(storage.read_bytes(storage.join(self.uri, name, "meta.json")))
         value = meta.get("metrics", {}).get(self.best)
-        return None if value is None else float(value)
+        return None if value is None or math.isnan(value) else float(value)  # no NaN is the best
 
     def _lost(self, step: int, error: Exception) -> str:
         return (
