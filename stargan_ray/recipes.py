@@ -126,7 +126,7 @@ _ALL = (
         "expression-tiny",
         "VGG19 at an eighth of its width, 32 px: the filter of noisy labels in 90 seconds on a core",
         ExpressionMethod(
-            width=8, dropout=0.0, centre=0.7, standardize=True, solver=_adamw(1_400, peak=4e-3, decay=0.05)
+            width=8, dropout=0.0, centre=0.7, standardize=True, solver=_adamw(1_400, peak=8e-3, decay=0.05)
         ),
         _tiny_data(batch=32, lanes=4),
         _tiny(1_400, 350, best="val/accuracy"),
@@ -151,7 +151,7 @@ _ALL = (
             dropout=0.1,
             centre=0.7,
             standardize=True,
-            solver=_adamw(1_000, peak=2e-3, decay=0.02),
+            solver=_adamw(1_000, peak=4e-3, decay=0.02),
         ),
         _tiny_data(batch=32, lanes=4),
         _tiny(1_000, 500, best="val/accuracy"),
@@ -160,7 +160,7 @@ _ALL = (
     Recipe(
         "identity-judge-tiny",
         "a small ResNet that judges identities and never trains a translator, 32 px",
-        IdentityMethod(backbone="test_resnet", hidden=128, embedding=128, solver=_adam(500, peak=1e-3)),
+        IdentityMethod(backbone="test_resnet", input_size=48, hidden=128, embedding=128, solver=_adam(500, peak=1e-3)),
         _tiny_data(batch=64, lanes=4),
         _tiny(500, 250, best="val/verification_accuracy"),
         _CORES,

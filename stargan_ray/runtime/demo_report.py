@@ -87,10 +87,10 @@ def write_report(
     sheet = (out / "faces.png").read_bytes()
     threshold = float(verified.thresholds.mean())
     pictures = {
-        "grid.png": grid,
-        "faces.png": sheet,
-        "confusion.svg": figures.confusion_figure(moved.confusion, domains, title="wanted against seen"),
-        "verification.svg": figures.verification_histogram(
+        "grid": grid,
+        "faces": sheet,
+        "confusion": figures.confusion_figure(moved.confusion, domains, title="wanted against seen"),
+        "verification": figures.verification_histogram(
             verified.distances, pairs.same, threshold, title="distance of two photos"
         ),
     }
