@@ -2,14 +2,14 @@
 
 Each worker asks for its own lanes from the window it stands at, so the sequence depends neither on how Ray
 schedules nor on how often a run was resumed. A window is one task: it computes the plan, reads the encoded
-images through a cache that outlives the task, decodes them, and returns one row. Ray keeps the rows in order
-and, by its memory limit, no more than a few windows ahead.
+images through a cache that outlives the task, decodes them, and returns one row.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Pixels, load_pool
 
-_AHEAD = 3  # windows that may lie in the object store of a worker
+_AHEAD = 4  # windows decoded together; at most twice as many lie in the object store for a worker
 
 
 @functools.lru_cache(maxsize=4)
@@ -80,16 +80,34 @@ class RaySource:
 
     def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
         """See ``Source``."""
-        import ray.data
-        from ray.data import DataContext, ExecutionResources, TaskPoolStrategy
+        import ray
 
-        context = DataContext.get_current()
-        context.execution_options.preserve_order = True
-        shape = self.plan.shape
-        window_bytes = shape.window * shape.share * len(self.lanes) * 3 * self.size**2
-        context.execution_options.resource_limits = ExecutionResources(
-            object_store_memory=_AHEAD * max(window_bytes, 1 << 20) * max(1, self.readers)
-        )
+        segments = [range(first, min(first + _AHEAD, stop)) for first in range(start, stop, _AHEAD)]
+        with ThreadPoolExecutor(1, "decode") as pool:
+            coming = pool.submit(self._decode, segments[0])
+            for number, segment in enumerate(segments):
+                refs = coming.result()
+                if number + 1 < len(segments):
+                    coming = pool.submit(self._decode, segments[number + 1])
+                expected = iter(segment)
+                while refs:
+                    table = ray.get(refs.pop(0))
+                    for row in range(table.num_rows):
+                        window = table["window"][row].as_py()
+                        assert window == next(expected), f"Ray Data delivered window {window} out of turn"
+                        yield self._split(table, row)
+
+    def _decode(self, segment: range) -> list[Any]:
+        """References to the decoded windows of a segment, in order, when all are there.
+
+        An execution of Ray Data that is left open waits for its reader in a loop that keeps a core busy and
+        holds the interpreter of the training process (3 times slower steps, measured). So each segment is an
+        execution of its own that ends, and the next one runs while this one is used.
+        """
+        import ray.data
+        from ray.data import DataContext, TaskPoolStrategy
+
+        DataContext.get_current().execution_options.preserve_order = True
         loader = WindowLoader(
             self.dataset.uri,
             self.dataset.manifest.content_hash,
@@ -97,25 +115,20 @@ class RaySource:
             self.plan,
             tuple(self.lanes),
             self.size,
-            start,
+            segment.start,
         )
         # One window a block: reading the number and decoding the window fuse into one task.
-        numbers = ray.data.range(stop - start, override_num_blocks=stop - start)
+        numbers = ray.data.range(len(segment), override_num_blocks=len(segment))
         decoded = numbers.map_batches(
             loader,
             batch_size=1,
             compute=TaskPoolStrategy(size=self.readers),
             num_cpus=self.cpus,
         )
-        expected = start
-        for table in decoded.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=1):
-            window = table["window"][0].as_py()
-            assert window == expected, f"Ray Data delivered window {window} instead of {expected}"
-            expected += 1
-            yield self._split(table)
+        return list(decoded.to_arrow_refs())
 
-    def _split(self, table: pa.Table) -> list[Pixels]:
-        """The lanes' pools as views of the one buffer in shared memory."""
-        pixels = np.frombuffer(table["pixels"][0].as_buffer(), np.uint8).reshape(-1, 3, self.size, self.size)
-        counts = table["counts"][0].as_py()
+    def _split(self, table: pa.Table, row: int) -> list[Pixels]:
+        """The lanes' pools of a window as views of the one buffer in shared memory."""
+        pixels = np.frombuffer(table["pixels"][row].as_buffer(), np.uint8).reshape(-1, 3, self.size, self.size)
+        counts = table["counts"][row].as_py()
         return np.split(pixels, np.cumsum(counts)[:-1])
