@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Pixels, load_pool
+from stargan_ray.errors import InputError
 
 _AHEAD = 4  # windows decoded together; at most twice as many lie in the object store for a worker
 
@@ -86,7 +87,7 @@ class RaySource:
         with ThreadPoolExecutor(1, "decode") as pool:
             coming = pool.submit(self._decode, segments[0])
             for number, segment in enumerate(segments):
-                refs = coming.result()
+                refs = _result(coming)
                 if number + 1 < len(segments):
                     coming = pool.submit(self._decode, segments[number + 1])
                 expected = iter(segment)
@@ -132,3 +133,16 @@ class RaySource:
         pixels = np.frombuffer(table["pixels"][row].as_buffer(), np.uint8).reshape(-1, 3, self.size, self.size)
         counts = table["counts"][row].as_py()
         return np.split(pixels, np.cumsum(counts)[:-1])
+
+
+def _result(coming: Future[list[Any]]) -> list[Any]:
+    """The references; what a task says to people is said as it was, without Ray's layers around it."""
+    try:
+        return coming.result()
+    except Exception as error:
+        inner: BaseException | None = error
+        while inner is not None and not isinstance(inner, InputError):
+            inner = getattr(inner, "cause", None) or inner.__cause__
+        if isinstance(inner, InputError):
+            raise InputError(str(inner)) from error
+        raise
