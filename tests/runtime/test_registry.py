@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -179,20 +178,16 @@ def test_mlflow_away_or_empty_says_so(monkeypatch: pytest.MonkeyPatch, folders: 
         free.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", away)
-    begun = time.perf_counter()
     for attempt in (lambda: load_model("models:/face-identity@champion"), lambda: register(folders["identity"])):
         with pytest.raises(InputError, match="MLFLOW_TRACKING_URI") as caught:
             attempt()
         assert away in str(caught.value)
-    assert time.perf_counter() - begun < 10
 
 
 def test_a_challenger_leaves_the_champion(folders: dict[str, Path], store: str, registered: dict[str, str]) -> None:
     client = connect(store)
     run = client.create_run(experiment_id(client, store, "stargan-ray")).info.run_id
-    begun = time.perf_counter()
     version = register(folders["identity"], uri=store, run_id=run, alias="challenger", tags={"why": "a test"})
-    assert time.perf_counter() - begun < 5
     assert version != registered["identity"]
     made = client.get_model_version("face-identity", version)
     assert (made.run_id, made.tags["why"]) == (run, "a test")

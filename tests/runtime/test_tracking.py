@@ -127,10 +127,8 @@ def test_away_at_the_start_back_in_the_middle(
     for step in range(1, 201):
         tracking.metrics(step, {"loss": float(step)})
     tracking.image(200, "samples", b"a png")
-    assert time.perf_counter() - begun < 1.0  # the first attempt has not even begun to import MLflow
     while not caplog.records:
         time.sleep(0.05)
-    assert time.perf_counter() - begun < 10.0
     server()
     while tracking.waiting and time.perf_counter() - begun < 60:
         tracking.metrics(200, {"late": 1.0})
@@ -151,9 +149,7 @@ def test_what_one_run_leaves_the_next_of_its_name_delivers(start: Start, store: 
     first = start("left", uri=away)
     first.metrics(1, {"loss": 1.0})
     first.image(1, "samples", b"a png")
-    begun = time.perf_counter()
     assert first.close() == 4  # start, metrics, image, close
-    assert time.perf_counter() - begun < 15
     second = start("left")
     second.metrics(2, {"loss": 2.0})
     assert second.close() == 0
