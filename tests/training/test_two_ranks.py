@@ -1,0 +1,144 @@
+"""Two gloo ranks train as one process does, and stop together when one of them meets a NaN.
+
+pytest tests/training/test_two_ranks.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from small import RECIPE, run, state_of, tensors, with_train
+from torch import Tensor, multiprocessing, nn
+
+from stargan_ray.config import Recipe
+from stargan_ray.data.shards import Dataset, open_dataset
+from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.training import loop
+from stargan_ray.training.checkpoint import Checkpoints
+from stargan_ray.training.step import NonFiniteError, State
+from stargan_ray.training.worker import GroupWorker, LocalWorker, Worker
+
+STEPS = 3
+_FIELDS = {name: value for name, value in vars(RECIPE.method).items() if name in StarGANv2.__dataclass_fields__}
+# Window 8: step 3 of 3 is in the middle of it. The rank's share is two images.
+RECIPES: dict[str, Recipe] = {
+    "identity": with_train(steps=STEPS),
+    "accumulated": with_train(steps=STEPS, accumulate=2),
+    "seldom": replace(with_train(steps=STEPS), method=StarGANv2(**{**_FIELDS, "r1_every": 2, "reference_every": 2})),
+}
+NAN = "nan on one rank"
+
+
+@contextlib.contextmanager
+def in_double() -> Iterator[None]:
+    """Networks and images in fp64, so that only the order of sums differs between one process and two."""
+    apply = loop.transforms.apply
+    torch.set_default_dtype(torch.float64)
+    loop.transforms.apply = lambda images, drawn: apply(images, drawn).double()
+    try:
+        yield
+    finally:
+        loop.transforms.apply = apply
+        torch.set_default_dtype(torch.float32)
+
+
+def trained(dataset: Dataset, recipe: Recipe, worker: Worker, folder: Path) -> tuple[State, dict[str, float]]:
+    """A state after the run, and its numbers; the identity inputs do not start at zero, so that they matter."""
+    state = state_of(recipe, worker)
+    for name in ("generator", "discriminator"):
+        projection: Any = getattr(state.networks[name], "identity", None)
+        if projection is not None:
+            _waves(projection.weight)
+    outcome = run(dataset, recipe, state, Checkpoints(str(folder)), worker=worker)
+    return state, outcome.metrics
+
+
+def _waves(weight: Tensor) -> None:
+    with torch.no_grad():
+        weight.copy_((torch.arange(weight.numel()).view_as(weight) * 0.9).sin() * 0.1)
+
+
+# -- the two ranks: started once, run every scenario, leave their results in files ------------------------------
+
+
+def _rank(rank: int, uri: str, folder: str) -> None:
+    torch.set_num_threads(1)
+    out = Path(folder)
+    dist.init_process_group("gloo", init_method=f"file://{out / 'meeting'}", rank=rank, world_size=2)
+    worker, dataset = GroupWorker(), open_dataset(uri)
+    with in_double():
+        for name, recipe in RECIPES.items():
+            state, metrics = trained(dataset, recipe, worker, out / name)
+            torch.save((tensors(state), metrics), out / f"{name}-{rank}.pt")
+        torch.save(_poisoned(dataset, worker, out), out / f"{NAN}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def _poisoned(dataset: Dataset, worker: GroupWorker, out: Path) -> dict[str, Any]:
+    """Rank 1's second batch is NaN: what each rank raised, and its weights before and after."""
+    recipe = RECIPES["identity"]
+    state = state_of(recipe, worker)
+    run(dataset, with_train(recipe, steps=1), state, Checkpoints(str(out / "nan")), worker=worker)
+    before, apply = tensors(state), loop.transforms.apply
+    if worker.rank == 1:
+        loop.transforms.apply = lambda images, drawn: apply(images, drawn) * float("nan")
+    try:
+        run(dataset, recipe, state, Checkpoints(str(out / "nan")), worker=worker)
+        raised = ""
+    except NonFiniteError as error:
+        raised = str(error)
+    loop.transforms.apply = apply
+    return {"raised": raised, "before": before, "after": tensors(state), "step": state.step}
+
+
+@pytest.fixture(scope="module")
+def ranks(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    multiprocessing.spawn(_rank, (dataset.uri, str(folder)), nprocs=2)
+    return folder
+
+
+def result(folder: Path, name: str, rank: int) -> Any:
+    return torch.load(folder / f"{name}-{rank}.pt", weights_only=True)
+
+
+# -- what they show --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_ranks_equal_one_process(name: str, ranks: Path, dataset: Dataset, tmp_path: Path) -> None:
+    recipe = RECIPES[name]
+    with in_double():
+        state, metrics = trained(
+            dataset, replace(recipe, train=replace(recipe.train, accumulate=1)), LocalWorker(), tmp_path
+        )
+    expected = tensors(state)
+    (weights, numbers), (others, _) = (result(ranks, name, rank) for rank in range(2))
+    for key, value in expected.items():
+        torch.testing.assert_close(weights[key], value, rtol=1e-8, atol=1e-9, msg=lambda m, key=key: f"{key}: {m}")
+        assert torch.equal(weights[key], others[key]), f"{key} differs between the ranks"
+    for key in (k for k in metrics if k.split("/")[0] in ("d_latent", "d_reference", "g_latent", "g_reference")):
+        assert numbers[key] == pytest.approx(metrics[key], rel=1e-5), key
+    assert (ranks / name / f"step-{STEPS:08d}" / "meta.json").is_file()
+
+
+def test_a_nan_on_one_rank_stops_both_before_the_update(ranks: Path) -> None:
+    for rank in range(2):
+        told = result(ranks, NAN, rank)
+        assert told["raised"].startswith("step 1, d_latent: a gradient is not finite"), rank
+        assert told["step"] == 1
+        assert all(torch.equal(told["before"][name], told["after"][name]) for name in told["before"])
+
+
+def test_a_wrapped_network_gives_what_the_bare_one_gives() -> None:
+    network = nn.Linear(2, 2)
+    assert LocalWorker().wrap(network) is network
+    value = torch.tensor([1.0, 2.0])
+    assert LocalWorker().mean(value) is value
