@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import resource
 import time
@@ -220,18 +221,28 @@ class _Run:
         if self.worker.rank:
             return
         if self.hooks.validate and (last or _due(step, config.validate_every)):
-            values = self.hooks.validate(self.judged())
+            with self._judged() as networks:
+                values = self.hooks.validate(networks)
             self.metrics |= values
             self.recorder.metrics(step, values)
         if self.hooks.sample and (last or _due(step, config.sample_every)):
-            self.recorder.image(step, "samples", self.hooks.sample(self.judged()))
+            with self._judged() as networks:
+                self.recorder.image(step, "samples", self.hooks.sample(networks))
         if saving:
             meta = {"recipe": to_json(self.recipe), "metrics": self.metrics, **self.meta}
             self.uri = self.checkpoints.save(self.state, meta)
 
-    def judged(self) -> dict[str, nn.Module]:
-        """The networks that leave the run: averages where there are some, helpers included."""
-        return {**self.state.helpers, **self.state.networks, **self.state.averaged}
+    @contextlib.contextmanager
+    def _judged(self) -> Iterator[dict[str, nn.Module]]:
+        """The networks that leave the run, in eval mode: averages where there are some, helpers included."""
+        trained = self.state.networks
+        for network in trained.values():
+            network.eval()
+        try:
+            yield {**self.state.helpers, **trained, **self.state.averaged}
+        finally:
+            for network in trained.values():
+                network.train()
 
     def _merge_buffers(self) -> None:
         """Batch-norm statistics differ between workers, who saw different images: keep their mean."""
