@@ -1,0 +1,144 @@
+"""The configuration: JSON and back for every recipe, mistakes named with the nearest field, dotted names.
+
+pytest tests/test_config.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stargan_ray.config import DataConfig, Recipe, ScaleConfig, TrainConfig, flatten, from_json, to_json
+from stargan_ray.errors import InputError
+from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
+from stargan_ray.recipes import RECIPES, recipe_named
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_json(name: str) -> None:
+    recipe = RECIPES[name]
+    text = json.dumps(to_json(recipe), allow_nan=False)
+    assert from_json(json.loads(text)) == recipe
+    assert recipe.name == name
+    assert recipe.about
+
+
+def example() -> dict[str, Any]:
+    values = to_json(RECIPES["stargan-v2-id-256"])
+    assert isinstance(values, dict)
+    return values
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("trian",), {}, r"unknown field of recipe 'trian': did you mean 'train'\?"),
+        (("data", "sise"), 64, r"unknown field of recipe\.data 'sise': did you mean 'size'\?"),
+        (("data", "shape", "lane"), 4, r"unknown field of recipe\.data\.shape 'lane': did you mean 'lanes'\?"),
+        (("method", "lamda_id"), {}, r"unknown field of recipe\.method 'lamda_id': did you mean 'lambda_id'\?"),
+        (("method", "name"), "stargan-v2-di", r"unknown method 'stargan-v2-di': did you mean 'stargan-v2-id'\?"),
+        (("data", "size"), "64", r"recipe\.data\.size = '64': allowed is a value of type int"),
+        (("train", "ema"), "high", r"recipe\.train\.ema = 'high': allowed is a value of type float"),
+        (("method", "lambda_id", "end"), None, r"recipe\.method\.lambda_id\.end = None: allowed is .* float"),
+        (("data", "size"), 4, r"data\.size = 4: allowed are 16 to 2048 pixels"),
+        (("train", "steps"), 0, r"train\.steps = 0: allowed are values >= 1"),
+        (("train", "ema"), 1.0, r"train\.ema = 1\.0: allowed is 0 <= ema < 1"),
+        (("scale", "num_workers"), 0, r"scale\.num_workers = 0: allowed are values >= 1"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_field(path: tuple[str, ...], value: Any, message: str) -> None:
+    values = example()
+    inner = values
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    with pytest.raises(InputError, match=message) as caught:
+        from_json(values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["name", "about", "method"])
+def test_a_missing_field_is_named(name: str) -> None:
+    values = example()
+    del values[name]
+    with pytest.raises(InputError, match=f"recipe lacks the field '{name}'"):
+        from_json(values)
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    recipe = from_json({"name": "n", "about": "a", "method": {"name": "stargan-v2-id"}})
+    assert recipe == Recipe("n", "a", StarGANv2Identity())
+
+
+def test_whole_numbers_are_floats_where_floats_are_meant() -> None:
+    values = example()
+    values["method"]["rate_g"] = 1
+    rate = from_json(values).method.rate_g  # type: ignore[union-attr]
+    assert (rate, type(rate)) == (1.0, float)
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("stargan-v2-id-25", "stargan-v2-id-256"),
+        ("stargan-v2-tny", "stargan-v2-tiny"),
+        ("identiy", "identity"),
+        ("Expression-tiny", "expression-tiny"),
+    ],
+)
+def test_a_misspelt_recipe_is_answered_with_the_nearest(given: str, near: str) -> None:
+    with pytest.raises(InputError, match=f"unknown recipe '{given}': did you mean '{near}'[?] allowed: "):
+        recipe_named(given)
+
+
+def test_flat_names_are_those_of_the_flags() -> None:
+    flat = flatten(RECIPES["stargan-v2-id-256"])
+    assert flat["name"] == "stargan-v2-id-256"
+    assert flat["method.name"] == "stargan-v2-id"
+    assert flat["data.shape.lanes"] == 8
+    assert flat["data.augment.crop_scale"] == [0.8, 1.0]
+    assert flat["method.lambda_id.ramp_start"] == 25_000
+    assert not any(isinstance(value, dict) for value in flat.values())
+
+    def leaves(config: Any, prefix: str) -> set[str]:
+        names = set()
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            inner = leaves(value, f"{prefix}{field.name}.") if dataclasses.is_dataclass(value) else None
+            names |= {prefix + field.name} if inner is None else inner
+        return names
+
+    assert set(flat) == leaves(RECIPES["stargan-v2-id-256"], "") | {"method.name"}
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: DataConfig(size=8), "data.size"),
+        (lambda: DataConfig(readers=0), "data.readers"),
+        (lambda: TrainConfig(accumulate=0), "train.accumulate"),
+        (lambda: TrainConfig(seed=-1), "train.seed"),
+        (lambda: ScaleConfig(cpus_per_worker=0), "scale.cpus_per_worker"),
+    ],
+)
+def test_a_bad_value_names_its_flag(make: Callable[[], object], field: str) -> None:
+    with pytest.raises(InputError, match=rf"{field}.*allowed"):
+        make()
+
+
+def test_published_recipes_hold_the_published_settings() -> None:
+    for size in (64, 128, 256):
+        recipe = RECIPES[f"stargan-v2-{size}"]
+        assert (recipe.data.size, recipe.data.shape.batch, recipe.train.steps, recipe.train.ema) == (
+            size,
+            8,
+            100_000,
+            0.999,
+        )
+        assert recipe.train.precision == "fp32"
+    assert RECIPES["stargan-v2-id-256"].method == StarGANv2Identity()
+    assert dataclasses.fields(Recipe)
