@@ -149,6 +149,8 @@ class _Run:
         stopped = False
         for raw in self.batches.steps(self.state.step, config.steps):
             parts = list(self._parts(raw))
+            # Dropout draws from the global generator: seeded by step, a resumed run draws the same.
+            torch.manual_seed((config.seed << 40) + (self.state.step << 12) + self.worker.rank)
             # ------------------------------------------------------------------------------------ the step
             values = run_step(self.state, self.worker, parts, ema=config.ema, bf16=config.precision == "bf16")
             # ---------------------------------------------------------------------------------------------
