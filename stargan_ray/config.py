@@ -7,7 +7,6 @@ flags only override fields. A method is its own dataclass, so its hyperparameter
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -192,14 +191,20 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise unknown("method", name, METHODS)
         return _build(METHODS[name], values, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise InputError(f"{where} = {value!r}: allowed are the fields of {hint.__name__}")
         return _build(hint, value, where)
     origin = typing.get_origin(hint)
     if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where} = {value!r}: allowed is a list")
         return tuple(value)
-    if origin in (Literal, typing.Union, types.UnionType):
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise unknown(where, str(value), map(str, typing.get_args(hint)))
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint):
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise InputError(f"{where} = {value!r}: allowed is a value of type {hint.__name__}")
     return value

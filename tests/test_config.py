@@ -142,3 +142,19 @@ def test_published_recipes_hold_the_published_settings() -> None:
         assert recipe.train.precision == "fp32"
     assert RECIPES["stargan-v2-id-256"].method == StarGANv2Identity()
     assert dataclasses.fields(Recipe)
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "said"),
+    [
+        ("train", "precision", "fp8", "allowed: bf16, fp32"),
+        ("train", "steps", True, "type int"),
+        ("data", "shape", 3, "fields of Shape"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(section: str, field: str, value: object, said: str) -> None:
+    values = to_json(recipe_named("stargan-v2-tiny"))
+    values[section][field] = value
+    with pytest.raises(InputError, match=said) as caught:
+        from_json(values)
+    assert f"{section}.{field}" in str(caught.value)
