@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from stargan_ray.errors import InputError
-from stargan_ray.models import identity
 from stargan_ray.models.identity import IdentityNetwork, SiameseXception, Xception, timm_identity
 
 SMALL = {"width": 0.125, "middle_blocks": 1, "hidden": 32, "embedding": 16, "input_size": 32}
@@ -110,7 +109,7 @@ def test_unreachable_download_leaves_random_weights_and_warns(
     def refuse(*_: object, **__: object) -> nn.Module:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(identity.timm, "create_model", refuse)
+    monkeypatch.setattr("timm.create_model", refuse)
     SiameseXception(**SMALL, pretrained="timm")
     assert "random weights" in caplog.text
 
