@@ -88,6 +88,8 @@ def start_ray() -> None:
         os.environ.setdefault(name, value)
     passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ}
     own = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+    import ray.data  # sets up its own logging when imported, so the level comes after
+
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
 
