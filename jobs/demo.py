@@ -1,6 +1,6 @@
 """The whole road, once: from a bucket of generated faces to a registered translator and a report.
 
-    python jobs/demo.py                 about ten minutes on two cores; again: seconds
+    python jobs/demo.py                 a quarter of an hour on two cores; again: seconds
     python jobs/demo.py --speed 0.1     a quick look; the figures get worse
 
 Everything goes to runs/demo: the data sets (store/), checkpoints (runs/), models, report.html, report.json and
