@@ -26,7 +26,8 @@ _CORES = ScaleConfig(num_workers=1, cpus_per_worker=0.5, cpus_per_reader=0.5)
 
 # What the published architecture becomes on two cores. Found by trying: with 2 x 2 pixels folded and 32 to 64
 # channels an iteration costs a sixth; a trial without lambda_cls copied its input after 500
-# iterations (accuracy 0.04), one with it reached 0.7 after 600 (rates and R1 differed too, one seed each); edits by mask keep skin, hair and background.
+# iterations (accuracy 0.04), one with it reached 0.7 after 600 (rates and R1 differed too,
+# one seed each); edits by mask keep skin, hair and background.
 _TINY: dict[str, Any] = {
     "first": 32,
     "largest": 64,
