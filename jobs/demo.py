@@ -9,7 +9,6 @@ grid.png. Runs and registered models go to MLflow (sqlite:///runs/mlflow.db unle
 
 from __future__ import annotations
 
-import tyro
 from rich.console import Console
 
 from stargan_ray.runtime import cli
@@ -18,7 +17,7 @@ from stargan_ray.runtime.demo import Demo, run_demo
 
 def main() -> None:
     """Parse, run, print where the report is and its headline."""
-    demo = tyro.cli(Demo, description=__doc__)
+    demo = cli.parse(Demo, __doc__)
     console = Console()
     report = run_demo(demo, console)
     for line in report["summary"]:

@@ -76,7 +76,7 @@ class Folder(Output):
 
 def main() -> None:
     """Parse, write, print where the result is."""
-    job = tyro.cli(Faces | Folder, description=__doc__)
+    job = cli.parse(Faces | Folder, __doc__)
     manifest = ingest.ingest(job.source(), job.out, parallel=job.parallel, overwrite=job.overwrite)
     rich.print(ingest.table(manifest))
     for reason, count in manifest.skipped.items():

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import rich
-import tyro
 
 from stargan_ray.data.refine import Policy
 from stargan_ray.errors import InputError
@@ -46,7 +45,7 @@ class Refine:
 
 def main() -> None:
     """Parse, filter, print what was dropped and where the result is."""
-    job = tyro.cli(Refine, description=__doc__)
+    job = cli.parse(Refine, __doc__)
     scorer = model_scorer(job.classifier)
     done = refine(job.data, job.out, scorer, job.policy, parallel=job.parallel, overwrite=job.overwrite)
     rich.print(report(done))

@@ -64,9 +64,10 @@ def main() -> None:
             print(f"  {recipe.name:28} {recipe.about}")
         return
     base = recipe_named(sys.argv[1])
-    job = tyro.cli(
-        tyro.conf.AvoidSubcommands[Train],
-        args=sys.argv[2:],
+    job = cli.parse(
+        Train,
+        base.about,
+        sys.argv[2:],
         default=Train(
             data_uri=tyro.MISSING,
             name=tyro.MISSING,
@@ -76,7 +77,6 @@ def main() -> None:
             scale=base.scale,
         ),
         prog=f"jobs/train.py {base.name}",
-        description=base.about,
     )
     recipe = job.recipe(base)
     if job.dry_run:

@@ -14,8 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from stargan_ray.runtime import cli
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.translate_files import Request, translate_files
@@ -40,7 +38,7 @@ class Job(Request):
 
 def main() -> None:
     """Parse, translate, print where the pictures are."""
-    job = tyro.cli(Job, description=__doc__)
+    job = cli.parse(Job, __doc__)
     outcome = translate_files(load_model(job.model, job.device), job.input, job, job.out)
     for line in outcome.skipped:
         print(f"skipped: {line['input']} ({line['reason']})")

@@ -6,11 +6,12 @@ import difflib
 from collections.abc import Iterable
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """What a person gave cannot be used: the message names the field, file or row and what is allowed.
 
     Jobs print it as one line and exit with status 2; no traceback is shown. Programming errors stay
-    ordinary exceptions (``assert``, ``TypeError``) and keep their traceback.
+    ordinary exceptions (``assert``, ``TypeError``) and keep their traceback. It is no ValueError, so that no
+    library between a config and the job (tyro, pyarrow) takes it for one of its own and wraps it.
     """
 
 

@@ -1,17 +1,66 @@
-"""What every job does around its work: errors of the world outside in one line, our faults as a traceback."""
+"""What every job does around its work: parse flags, errors of the world outside in one line, ours as a traceback."""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import errno
 import os
 import sys
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from stargan_ray.errors import InputError
+import tyro
+
+from stargan_ray.errors import InputError, unknown
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 _OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ECONNREFUSED)
+
+
+def parse(kind: Any, about: str | None, args: Sequence[str] | None = None, *, default: Any = None, **more: Any) -> Any:
+    """The flags of a job as a value of ``kind``.
+
+    Args:
+        kind: a dataclass, or a union of dataclasses whose names are the job's first words.
+        about: for ``--help``.
+        args: without the program's name; None = those of this process.
+        default: values of the fields that no flag names.
+        more: passed on to tyro.cli.
+
+    Raises:
+        InputError: a first word or a flag that there is not, with the nearest, or a value that a field refuses.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    words = {each.__name__.lower(): each for each in typing.get_args(kind)}
+    if words and given and not given[0].startswith("-") and given[0] not in words:
+        raise unknown("word", given[0], words)
+    if default is not None:
+        more["default"] = default
+        more["config"] = (tyro.conf.AvoidSubcommands,)  # the kind of method is the recipe's
+    parsed, left = tyro.cli(kind, description=about, args=given, return_unknown_args=True, **more)
+    if left:
+        flag = left[0].split("=")[0].replace("_", "-")
+        near = difflib.get_close_matches(flag, _flags(words.get(given[0], kind), default), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"unknown argument {left[0]!r}: {hint}--help lists what is allowed")
+    return parsed
+
+
+def _flags(kind: Any, default: Any, prefix: str = "--") -> Iterator[str]:
+    """Every flag of a dataclass and of the dataclasses in it, as tyro names them."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        renamed = [n for each in getattr(hints[field.name], "__metadata__", ()) if (n := getattr(each, "name", None))]
+        name = prefix + (renamed[0] if renamed else field.name.replace("_", "-"))
+        value = getattr(default, field.name, None)
+        inner = type(value) if dataclasses.is_dataclass(value) else hints[field.name]
+        if dataclasses.is_dataclass(inner):
+            yield from _flags(inner, value, f"{name}.")
+        else:
+            yield name
 
 
 def run(main: Callable[[], None]) -> None:

@@ -7,10 +7,12 @@ translator and holds out the people it is judged on, one trains the judges. Ever
 from __future__ import annotations
 
 import platform
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -26,12 +28,13 @@ from stargan_ray.errors import InputError
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import ingest, launch, registry
 from stargan_ray.runtime.demo_report import Judged, write_report
-from stargan_ray.runtime.mlflow_store import connect, tracking_uri
 from stargan_ray.runtime.models import export_model
-from stargan_ray.runtime.progress import display
+from stargan_ray.runtime.progress import display, interrupts, pulse
 from stargan_ray.runtime.refine import model_scorer, refine
 from stargan_ray.runtime.session import Run, commit
 from stargan_ray.runtime.stages import PeakMemory, Stages
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,6 @@ class _Road:
     def __post_init__(self) -> None:
         self.store = self.demo.out / "store"  # what would be a bucket
         self.models = self.demo.out / "models"
-        self.embedder: Future[dict[str, Any]] = Future()
 
     def ingest(self, name: str, config: FacesConfig) -> dict[str, Any]:
         """Draw a population into the object store layout."""
@@ -97,7 +99,9 @@ class _Road:
         def work() -> dict[str, Any]:
             uri = str(self.store / name)
             source = read_faces(config, SHARD_ROWS)
-            manifest = ingest.ingest(source, uri, parallel=self.demo.parallel, overwrite=True)
+            manifest = ingest.ingest(
+                source, uri, parallel=self.demo.parallel, overwrite=True, progress=self.progress, title=f"ingest {name}"
+            )
             return {"uri": uri, "hash": manifest.content_hash, "rows": manifest.rows}
 
         return self.stages.run(f"ingest {name}", to_json(config), work)
@@ -111,7 +115,7 @@ class _Road:
 
         def work() -> dict[str, Any]:
             run = Run(recipe, data["uri"], str(self.demo.out / "runs"), name, helpers or {}, judge).absolute()
-            launch.fit(run, progress=self.progress)
+            launch.fit(run, progress=self.progress, stop=self.stages.stop)
             folder = self.models / recipe_name
             export_model(run.uri, folder)
             return {"folder": str(folder), "run": run.uri, "steps": recipe.train.steps}
@@ -122,7 +126,9 @@ class _Road:
         """Register a model folder under the alias ``champion``."""
 
         def work() -> dict[str, Any]:
-            return {"model": f"models:/{name}@champion", "version": registry.register(Path(model["folder"]), name=name)}
+            with pulse(self.progress, f"register {name}"):
+                version = registry.register(Path(model["folder"]), name=name)
+            return {"model": f"models:/{name}@champion", "version": version}
 
         return self.stages.run(f"register {name}", model, work)
 
@@ -131,7 +137,9 @@ class _Road:
 
         def work() -> dict[str, Any]:
             out = str(self.store / "faces-refined")
-            done = refine(data["uri"], out, model_scorer(classifier["folder"]), Policy(threshold=0.3), overwrite=True)
+            scorer = model_scorer(classifier["folder"])
+            with pulse(self.progress, "refine"):
+                done = refine(data["uri"], out, scorer, Policy(threshold=0.3), overwrite=True)
             for line in done.warnings:
                 self.console.print(f"[yellow]{line}[/]")
             manifest = done.manifest
@@ -142,23 +150,26 @@ class _Road:
     def travel(self) -> Judged:
         """Every stage up to the networks that the report is about."""
         demo = self.demo
-        launch.start_ray()
         helpers = self.ingest("helpers", demo.faces(1, demo.helpers_people, 0.05, (0.9, 0.1, 0.0)))
         noisy = self.ingest("faces", demo.faces(2, demo.people, demo.label_noise, (0.6, 0.06, 0.34)))
         judges = self.ingest("judges", demo.faces(3, demo.helpers_people, 0.0, (0.9, 0.1, 0.0)))
-        connect(tracking_uri())  # made once here: two runs at the same time would both make its tables
-        with self.progress, ThreadPoolExecutor(2) as lanes:
-            # One training keeps one core busy: what needs nothing of the other goes side by side.
-            others = lanes.submit(self._judges_and_embedder, helpers, judges)
-            classifier = self.train("expression-tiny", helpers)
-            self.register("face-expression", classifier)
+        # One training keeps one core busy: what needs nothing of the other goes side by side.
+        embedding = _beside(lambda: self._registered("identity-tiny", "face-identity", helpers))
+        judging = _beside(lambda: self._judges(judges, after=embedding))
+        try:
+            classifier = self._registered("expression-tiny", "face-expression", helpers)
             refined = self.refine(noisy, classifier)
-            embedder = self.embedder.result()
+            embedder = embedding.result()
             translator = self.train(
                 "stargan-v2-id-tiny", refined, {"identity": embedder["folder"]}, judge=classifier["folder"]
             )
             self.register("expression-translator", translator)
-            expression_judge, identity_judge = others.result()
+            expression_judge, identity_judge = judging.result()
+        except BaseException:
+            self.stages.stop.set()  # what runs beside ends with a checkpoint too
+            wait((embedding,))
+            wait((judging,))
+            raise
         return Judged(
             faces=noisy["uri"],
             decisions=refined["decisions"],
@@ -169,38 +180,56 @@ class _Road:
             steps=translator["steps"],
         )
 
-    def _judges_and_embedder(self, helpers: dict[str, Any], judges: dict[str, Any]) -> tuple[str, str]:
-        """The second lane: the embedder, which the first waits for, then the judges."""
+    def _registered(self, recipe: str, name: str, data: dict[str, Any]) -> dict[str, Any]:
+        model = self.train(recipe, data)
+        self.register(name, model)
+        return model
+
+    def _judges(self, data: dict[str, Any], after: Future[dict[str, Any]]) -> tuple[str, str]:
+        """The second lane's later half: the translator waits for the embedder, not for these."""
+        after.result()
+        return self.train("expression-judge-tiny", data)["folder"], self.train("identity-judge-tiny", data)["folder"]
+
+
+def _beside(work: Callable[[], T]) -> Future[T]:
+    """Do something in a thread that does not keep the process alive."""
+    future: Future[T] = Future()
+
+    def target() -> None:
         try:
-            embedder = self.train("identity-tiny", helpers)
-            self.register("face-identity", embedder)
-            self.embedder.set_result(embedder)
-        except BaseException as error:
-            self.embedder.set_exception(error)  # the first lane must not wait for ever
-            raise
-        judged = (self.train(f"{kind}-judge-tiny", judges)["folder"] for kind in ("expression", "identity"))
-        return next(judged), next(judged)
+            future.set_result(work())
+        except BaseException as error:  # handed to whoever asks for the result
+            future.set_exception(error)
+
+    threading.Thread(target=target, daemon=True).start()
+    return future
 
 
 def run_demo(demo: Demo, console: Console) -> dict[str, Any]:
-    """Do what is not done yet and write the report; returns the content of report.json."""
+    """Do what is not done yet and write the report; returns the content of report.json.
+
+    Raises:
+        KeyboardInterrupt: stopped by a person; every training has written a checkpoint.
+    """
     demo.out.mkdir(parents=True, exist_ok=True)
     sheet = demo.out / "faces.png"
     if not sheet.is_file():
         contact_sheet(FacesConfig(seed=100 * demo.seed + 2), people=6, size=128).save(sheet)
     stages = Stages(demo.out / "stages", console)
-    with PeakMemory() as memory:
-        judged = _Road(demo, stages, console, display(console)).travel()
+    progress = display(console)
+    with PeakMemory() as memory, interrupts(stages.stop.set), progress:
+        judged = _Road(demo, stages, console, progress).travel()
         facts = {
             "data_hash": open_dataset(judged.faces).manifest.content_hash,
             "commit": commit() or "not a checkout",
             "environment": _environment(),
         }
-        return stages.run(
-            "report",
-            [vars(judged), facts["data_hash"], str(np.__version__)],
-            lambda: write_report(judged, demo.out, facts, stages, memory.peak_bytes),
-        )
+
+        def work() -> dict[str, Any]:
+            with pulse(progress, "report"):
+                return write_report(judged, demo.out, facts, stages, memory.peak_bytes)
+
+        return stages.run("report", [vars(judged), facts["data_hash"], str(np.__version__)], work)
 
 
 def _environment() -> dict[str, str]:

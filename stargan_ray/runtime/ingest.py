@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from stargan_ray.data.manifest import Manifest
 from stargan_ray.data.units import Source, Task, Written
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
+from stargan_ray.runtime.cluster import require_cpus, start_ray
+from stargan_ray.runtime.progress import display
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What tells workers of a running cluster where storage is. Keys are not among it, since the dashboard shows a
-# job's environment: nodes have their own credentials.
-_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
 
-
-def ingest(source: Source, uri: str, *, parallel: int | None, overwrite: bool) -> Manifest:
+def ingest(
+    source: Source,
+    uri: str,
+    *,
+    parallel: int | None,
+    overwrite: bool,
+    progress: Progress | None = None,
+    title: str = "ingest",
+) -> Manifest:
     """Write a source to a URI and show how far it is.
 
     Args:
@@ -33,6 +38,8 @@ def ingest(source: Source, uri: str, *, parallel: int | None, overwrite: bool) -
         uri: Where.
         parallel: Processes, 1 or more; None is one, or all of a Ray cluster if RAY_ADDRESS names one.
         overwrite: Replace another data set at the URI.
+        progress: A display that is there already; None is its own.
+        title: Of the bar.
 
     Returns:
         The manifest of the finished data set.
@@ -43,21 +50,14 @@ def ingest(source: Source, uri: str, *, parallel: int | None, overwrite: bool) -
     console = Console(stderr=True)
     for note in source.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
-    columns = (
-        TextColumn("ingest"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rows]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("ingest", total=len(source.units), rows="")
+    with display(console) if progress is None else contextlib.nullcontext(progress) as shown:
+        bar = shown.add_task(title, total=len(source.units), said="")
         rows = 0
 
         def on_written(written: Written) -> None:
             nonlocal rows
             rows += sum(labels.num_rows for labels in written.labels)
-            progress.update(bar, advance=1, rows=f"{rows} rows")
+            shown.update(bar, advance=1, said=f"{rows} rows")
 
         in_process = parallel == 1 or (parallel is None and "RAY_ADDRESS" not in os.environ)
         map_tasks = map if in_process else _ray_map(parallel)
@@ -83,43 +83,23 @@ def _ray_map(
     def run(function: Callable[[Task], Written], tasks: Sequence[Task]) -> Iterator[Written]:
         if not tasks:
             return
+        start_ray()
         import ray
 
-        _start_ray(parallel)
-        packed = [{"task": pickle.dumps(task)} for task in tasks]
-        data = ray.data.from_items(packed, override_num_blocks=len(packed))
+        require_cpus(1, "a task that reads or draws (no node has a whole CPU)")
+        data = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
         done = data.map(_call, fn_args=(function,), compute=ray.data.TaskPoolStrategy(size=parallel))
         for row in done.iter_rows():
-            written = pickle.loads(row["written"])  # from our own worker, never from storage
-            if isinstance(written, str):
-                raise InputError(written)
-            yield written
+            if isinstance(row["written"], str):
+                raise InputError(row["written"])
+            yield row["written"]
 
     return run
 
 
-def _call(row: dict[str, Any], function: Callable[[Task], Written]) -> dict[str, bytes]:
+def _call(row: dict[str, Task], function: Callable[[Task], Written]) -> dict[str, Written | str]:
     """In a worker: one task; what a person can mend comes back as its message, not as Ray's traceback."""
     try:
-        return {"written": pickle.dumps(function(pickle.loads(row["task"])))}
+        return {"written": function(row["task"])}
     except InputError as error:
-        return {"written": pickle.dumps(str(error))}
-
-
-def _start_ray(parallel: int | None) -> None:
-    import ray
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # one bar is enough
-    if not ray.is_initialized():
-        if "RAY_ADDRESS" in os.environ:
-            passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-            try:
-                ray.init(runtime_env={"env_vars": passed}, log_to_driver=False, logging_level="error")
-            except ConnectionError as error:
-                raise InputError(f"no Ray cluster answers at {os.environ['RAY_ADDRESS']}: {error}") from error
-        else:
-            ray.init(num_cpus=parallel, include_dashboard=False, log_to_driver=False, logging_level="error")
-    if ray.cluster_resources().get("CPU", 0) < 1:  # Ray Data would wait for one without a word
-        raise InputError("no node of the Ray cluster has a whole processor: start it with --num-cpus=1 or more")
+        return {"written": str(error)}

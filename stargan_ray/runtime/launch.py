@@ -6,8 +6,6 @@ Checkpoints are the run's own (``training/checkpoint.py``), so the same run cont
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +21,7 @@ from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Source
 from stargan_ray.errors import InputError
+from stargan_ray.runtime.cluster import require_cpus, start_ray
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
 from stargan_ray.runtime.records import SPOOL, ActorRecorder, Shown, make_tracking, start_actor, tags_of
 from stargan_ray.runtime.session import Run, make_plan, require_helpers, run_worker, thread_source
@@ -30,29 +29,7 @@ from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker
 
-# What workers of a running cluster need to reach storage and each other. Keys are not among it, since the
-# dashboard shows a job's environment: nodes have their own credentials.
-_PASSED_ON = (
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "GLOO_SOCKET_IFNAME",
-    "NCCL_SOCKET_IFNAME",
-)
 _MAX_FAILURES = 3  # restarts of the workers after a crash or a lost node
-_QUIET = {
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_TQDM": "0",
-    # Threads that wait by spinning cost a training step several times its length where decoding wants the core.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # Ray's own default puts its workers behind every other program of a laptop.
-    "RAY_worker_niceness": "0",
-}
 
 
 def ray_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
@@ -78,37 +55,26 @@ def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     return vars(outcome)
 
 
-def start_ray() -> None:
-    """Connect to the cluster of RAY_ADDRESS or of the job, or start Ray on this machine."""
-    import ray
-
-    if ray.is_initialized():
-        return
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ}
-    own = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
-    import ray.data  # sets up its own logging when imported, so the level comes after
-
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
-
-
-def fit(run: Run, *, progress: Progress | None = None) -> Outcome:
+def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | None = None) -> Outcome:
     """Train a run with Ray Train; Ctrl-C ends it after a step with a checkpoint, twice at once.
+
+    Args:
+        run: what to train.
+        progress: a display that is there already; None = its own.
+        stop: set by whoever handles Ctrl-C, where several runs share it; None = handled here.
 
     Raises:
         InputError: something given cannot be used, or the run cannot fit the cluster.
         NonFiniteError: never; it comes as InputError with the same line.
         KeyboardInterrupt: stopped by a person; the checkpoint is written.
     """
+    run = run.absolute()
+    data_hash = check(run)
+    start_ray()
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    run = run.absolute()
-    data_hash = check(run)
-    start_ray()
     _require_room(run.recipe)
     records = start_actor(run, data_hash)
     scale = run.recipe.scale
@@ -132,7 +98,7 @@ def fit(run: Run, *, progress: Progress | None = None) -> Outcome:
     )
     status = "FAILED"
     try:
-        result = _watched(trainer, records, run, progress)
+        result = _watched(trainer, records, run, progress, stop)
         failure = ray.get(records.failure.remote())
         if failure:
             raise InputError(failure)
@@ -188,14 +154,12 @@ def _require_room(recipe: Recipe) -> None:
     import ray
 
     scale = recipe.scale
+    require_cpus(
+        scale.num_workers * scale.cpus_per_worker + scale.cpus_per_reader,
+        f"scale.num_workers = {scale.num_workers} ({scale.cpus_per_worker:g} CPUs a worker, {scale.cpus_per_reader:g} "
+        "for a reader; lower --scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader)",
+    )
     has = ray.cluster_resources()
-    cpus = scale.num_workers * scale.cpus_per_worker + scale.cpus_per_reader
-    if has.get("CPU", 0) < cpus:
-        raise InputError(
-            f"scale.num_workers = {scale.num_workers} needs {cpus:g} CPUs ({scale.cpus_per_worker:g} a worker, "
-            f"{scale.cpus_per_reader:g} for a reader), the cluster has {has.get('CPU', 0):g}: lower "
-            "--scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader"
-        )
     if scale.use_gpu and has.get("GPU", 0) < scale.num_workers:
         raise InputError(
             f"scale.num_workers = {scale.num_workers} with scale.use_gpu needs as many GPUs, "
@@ -203,7 +167,7 @@ def _require_room(recipe: Recipe) -> None:
         )
 
 
-def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None) -> Any:
+def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None, stop: threading.Event | None) -> Any:
     """``trainer.fit()`` in a thread, with a progress bar; the first Ctrl-C asks, the second aborts."""
     import ray
 
@@ -216,10 +180,14 @@ def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None) ->
             done["error"] = error
 
     thread = threading.Thread(target=target, daemon=True, name="fit")
-    with _shown(run, progress) as show, interrupts(lambda: records.request_stop.remote()):
+    asked, told = stop or threading.Event(), False
+    handled = interrupts(asked.set) if stop is None else contextlib.nullcontext()
+    with _shown(run, progress) as show, handled:
         thread.start()
         while thread.is_alive():
             thread.join(0.25)
+            if asked.is_set() and not told:
+                told = bool(records.request_stop.remote())
             show(*ray.get(records.progress.remote()))
     if "error" in done:
         failure = ray.get(records.failure.remote())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import socket
@@ -43,11 +44,6 @@ def connect(uri: str) -> Any:
             raise InputError(
                 f"MLflow at {uri} cannot be reached ({error}): start it, or correct MLFLOW_TRACKING_URI"
             ) from error
-    elif parts.scheme == "sqlite":
-        try:
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"the MLflow store {uri} cannot be made: {error}") from error
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -55,9 +51,23 @@ def connect(uri: str) -> Any:
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        with _alone(uri):
+            return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, OSError) as error:
         raise InputError(f"the MLflow store {uri} cannot be opened: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Opening a SQLite store makes its tables, which two processes must not do at the same time."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    store = Path(uri.removeprefix("sqlite:///"))
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with store.with_name(f".{store.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, also by the end of the process
+        yield
 
 
 @contextlib.contextmanager

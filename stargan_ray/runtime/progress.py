@@ -63,6 +63,16 @@ def bar(progress: Progress, name: str, steps: int) -> Show:
     return show
 
 
+@contextlib.contextmanager
+def pulse(progress: Progress, name: str) -> Iterator[None]:
+    """A bar that moves while something without steps is at work, and is gone after it."""
+    task = progress.add_task(name, total=None, said="")
+    try:
+        yield
+    finally:
+        progress.remove_task(task)
+
+
 def _said(values: Mapping[str, float]) -> str:
     """The few numbers that fit a line."""
     speed = f"{values.get('speed/images_per_second', 0):.0f} img/s"

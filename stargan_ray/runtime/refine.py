@@ -34,6 +34,7 @@ from stargan_ray.data.transforms import to_float
 from stargan_ray.data.units import write_table
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
+from stargan_ray.runtime.cluster import require_cpus, start_ray
 from stargan_ray.runtime.models import load_model
 
 Pixels = npt.NDArray[np.uint8]
@@ -142,14 +143,10 @@ class _Actor:
 
 
 def _score_ray(dataset: Dataset, scorer: Scorer, parallel: int) -> Iterator[tuple[npt.NDArray[np.int64], Scores]]:
+    start_ray()
     import ray
 
-    from stargan_ray.runtime.launch import start_ray
-
-    start_ray()
-    there = ray.cluster_resources()
-    if there.get("CPU", 0) < parallel:  # Ray Data would wait for them without a word
-        raise InputError(f"--parallel {parallel}: the Ray cluster has {there.get('CPU', 0):g} CPUs")
+    require_cpus(parallel, f"--parallel {parallel}")
     # One block a batch; blocks that are there already need no reading task, which would want a CPU of its own.
     blocks = [pa.table({"row": rows}) for rows in _batches(len(dataset))]
     scored = ray.data.from_arrow(blocks).map_batches(
@@ -158,7 +155,7 @@ def _score_ray(dataset: Dataset, scorer: Scorer, parallel: int) -> Iterator[tupl
         compute=ray.data.ActorPoolStrategy(size=parallel),
         batch_size=None,
         num_cpus=1,
-        num_gpus=1 if there.get("GPU", 0) >= parallel else 0,
+        num_gpus=1 if ray.cluster_resources().get("GPU", 0) >= parallel else 0,
     )
     for batch in scored.iter_batches(batch_size=None, batch_format="numpy"):
         yield batch["row"], batch["score"]

@@ -23,10 +23,12 @@ class Stages:
     Args:
         folder: one small JSON a finished stage.
         console: where they are announced.
+        stop: once it is set no stage begins.
     """
 
     folder: Path
     console: Console
+    stop: threading.Event = field(default_factory=threading.Event)
     seconds: dict[str, float] = field(default_factory=dict)
     spans: list[tuple[float, float]] = field(default_factory=list)
 
@@ -37,7 +39,12 @@ class Stages:
             name: of the stage.
             depends: JSON values that decide its result: configs, and the results of earlier stages.
             work: returns a small JSON result.
+
+        Raises:
+            KeyboardInterrupt: ``stop`` is set.
         """
+        if self.stop.is_set():
+            raise KeyboardInterrupt
         fingerprint = hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
         path = self.folder / f"{name}.json"
         if path.is_file():

@@ -1,0 +1,92 @@
+"""The way to a Ray cluster: the one of RAY_ADDRESS, or one of this machine; quiet, and never a silent wait."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+from stargan_ray.errors import InputError
+
+# What workers of a running cluster need to reach storage and each other. Keys are not among it, since the
+# dashboard shows a job's environment: nodes have their own credentials.
+_PASSED_ON = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "GLOO_SOCKET_IFNAME",
+    "NCCL_SOCKET_IFNAME",
+)
+_QUIET = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TQDM": "0",
+    # Half a CPU for a worker is meant: that there are more processes than cores is no news.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
+    # Threads that wait by spinning cost a training step several times its length where decoding wants the core.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Ray's own default puts its workers behind every other program of a laptop.
+    "RAY_worker_niceness": "0",
+}
+_PROBE_S = 3.0
+
+
+def start_ray() -> None:
+    """Connect to the cluster of RAY_ADDRESS or of the job, or start Ray on this machine; once a process.
+
+    Raises:
+        InputError: no cluster answers at RAY_ADDRESS.
+    """
+    for name, value in _QUIET.items():  # Ray reads some of them when it is imported
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
+    _probe(address)
+    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ}
+    own = {} if address else {"include_dashboard": False}
+    import ray.data  # sets up its own logging when imported, so the level comes after
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
+    except ConnectionError as error:
+        raise _unanswered(address, error) from error
+
+
+def require_cpus(count: float, who: str) -> None:
+    """Fail now where Ray would wait without a word for CPUs that the cluster does not have.
+
+    Args:
+        count: CPUs needed at the same time.
+        who: needs them and how to need less; the start of the error.
+    """
+    import ray
+
+    there = ray.cluster_resources().get("CPU", 0)
+    if there < count:
+        raise InputError(f"{who}: {count:g} CPUs are needed, the Ray cluster has {there:g}")
+
+
+def _probe(address: str) -> None:
+    """Ask a head node for its port: Ray itself tries for minutes, and says so in many lines."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdigit()):  # auto, local, or nothing
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_S).close()
+    except (OSError, OverflowError) as error:
+        raise _unanswered(address, error) from error
+
+
+def _unanswered(address: str, error: Exception) -> InputError:
+    return InputError(
+        f"no Ray cluster answers at RAY_ADDRESS = {address} ({error}): start it, correct the address, "
+        "or unset RAY_ADDRESS to use this machine alone"
+    )
