@@ -52,7 +52,13 @@ RAY = {
     "runtime/refine.py",
     "runtime/demo.py",  # the version, for the report
 }
-MLFLOW = {"runtime/mlflow_store.py", "runtime/pyfunc_model.py", "runtime/registry.py", "runtime/tracking.py"}
+MLFLOW = {
+    "runtime/lookup.py",
+    "runtime/mlflow_store.py",
+    "runtime/pyfunc_model.py",
+    "runtime/registry.py",
+    "runtime/tracking.py",
+}
 
 
 @cache

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from stargan_ray.data.plan import Plan
+from stargan_ray.data.pools import Pixels, load_pool
 from stargan_ray.data.shards import Dataset, open_dataset
-from stargan_ray.data.stream import Pixels, load_pool
 from stargan_ray.errors import InputError
 
 _AHEAD = 4  # windows decoded together; at most twice as many lie in the object store for a worker

@@ -14,16 +14,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stargan_ray.data.decode import UndecodableError, decode
 from stargan_ray.data.plan import Plan
+from stargan_ray.data.pools import Pixels, load_pool
 from stargan_ray.data.shards import Dataset
-from stargan_ray.errors import InputError
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class Source(Protocol):
@@ -32,21 +28,6 @@ class Source(Protocol):
     def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
         """For each window of [start, stop): one (U, 3, H, W) array a lane, in the order of ``Chunk.rows``."""
         ...
-
-
-def load_pool(dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> Pixels:
-    """Read and decode the images at some positions of the index; (U, 3, size, size) uint8."""
-    pool = np.empty((len(rows), 3, size, size), np.uint8)
-    for place, data in enumerate(dataset.images(rows)):
-        try:
-            pool[place] = decode(data, size)
-        except UndecodableError as error:
-            key = dataset.index["key"][int(rows[place])].as_py()
-            raise InputError(
-                f"{dataset.uri}: image {key!r} could be decoded at ingest and cannot now ({error}): "
-                "the shard changed; ingest the data again"
-            ) from error
-    return pool
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import torch
 
 from stargan_ray.data import storage
+from stargan_ray.data.pools import load_pool
 from stargan_ray.data.shards import Dataset
-from stargan_ray.data.stream import load_pool
 from stargan_ray.data.transforms import to_float
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.filtering import FilterScores, by_class, corrupted_rows, judge_filter

@@ -83,6 +83,8 @@ class StarGANv2:
         for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "rate_g", "rate_d", "rate_e", "rate_f"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise InputError(f"method.{field} = {getattr(self, field)}: allowed are finite values >= 0")
+        if not self.lambda_sty and not self.lambda_cyc:
+            raise InputError("method.lambda_sty = method.lambda_cyc = 0: E would learn nothing; one must be > 0")
         for field in ("r1_every", "reference_every"):
             if getattr(self, field) < 1:
                 raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 1")

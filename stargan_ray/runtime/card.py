@@ -47,6 +47,7 @@ def describe(raw: dict[str, Any], recipe: Recipe, helpers: dict[str, dict[str, s
         "format": FORMAT,
         "kind": kind,
         "method": recipe.method.name,
+        "run": raw.get("run", ""),
         "step": raw.get("step", 0),
         "domains": list(raw["domains"]),
         "size": recipe.data.size,
@@ -73,6 +74,7 @@ def card(meta: Mapping[str, Any]) -> str:
     pretrained = meta["pretrained"]
     facts = {
         "Method": f"{meta['method']}, recipe `{meta['recipe']['name']}`, step {meta['step']}",
+        "Run": f"`{meta['run'] or 'not recorded'}`",
         "Domains": ", ".join(meta["domains"]),
         "Image size": f"{meta['size']} × {meta['size']} pixels",
         "Training data": f"content hash `{meta['data_hash'] or 'not recorded'}`",

@@ -23,7 +23,7 @@ from stargan_ray.data.stream import Source
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.cluster import require_cpus, start_ray
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
-from stargan_ray.runtime.records import SPOOL, ActorRecorder, Shown, make_tracking, start_actor, tags_of
+from stargan_ray.runtime.records import ActorRecorder, Shown, make_tracking, start_actor
 from stargan_ray.runtime.session import Run, make_plan, require_helpers, run_worker, thread_source
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
@@ -115,7 +115,7 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
 def fit_here(run: Run) -> Outcome:
     """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
     data_hash = check(run)
-    tracking = make_tracking(run, tags_of(data_hash), SPOOL)
+    tracking = make_tracking(run, data_hash)
     device = "cuda" if run.recipe.scale.use_gpu else "cpu"
     status = "FAILED"
     try:

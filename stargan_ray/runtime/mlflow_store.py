@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from stargan_ray.errors import InputError
 
 EXPERIMENT = "stargan-ray"
+NAME_TAG = "stargan_ray.name"  # of an MLflow run: the run's name, which more than one can have
 _PROBE_S = 3.0
 # MLflow's defaults wait for minutes. A person's own settings win.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -83,6 +84,13 @@ def default_store(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(None)
         if variable is not None:
             os.environ["MLFLOW_TRACKING_URI"] = variable
+
+
+def find_run(client: Any, experiment: str, name: str) -> str:
+    """The id of the newest MLflow run of a name in an experiment, by its id; empty when there is none."""
+    wanted, newest = f"tags.`{NAME_TAG}` = '{name}'", ["attributes.start_time DESC"]
+    found = client.search_runs([experiment], wanted, max_results=1, order_by=newest)
+    return str(found[0].info.run_id) if found else ""
 
 
 def experiment_id(client: Any, uri: str, name: str) -> str:

@@ -30,6 +30,7 @@ from stargan_ray.data import storage
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.runtime.card import describe
+from stargan_ray.runtime.lookup import fetch
 from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
 
 _TRAINING_ONLY = ("discriminator",)
@@ -165,8 +166,6 @@ def _open(where: str, device: torch.device, moved: Mapping[str, str | Path]) -> 
     folder = temporary = Path(tempfile.mkdtemp(prefix="model-"))
     try:
         if registered:
-            from stargan_ray.runtime.registry import fetch  # the MLflow door, which itself loads models
-
             folder, resolved = fetch(where, temporary)
         else:
             storage.get_folder(resolved, folder)

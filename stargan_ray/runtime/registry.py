@@ -1,9 +1,8 @@
-"""The MLflow door for models: register a model folder, and fetch one by name and alias or version."""
+"""The MLflow door for registering a model folder."""
 
 from __future__ import annotations
 
 import io
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 from stargan_ray import __version__
-from stargan_ray.errors import InputError, unknown
+from stargan_ray.errors import InputError
 from stargan_ray.runtime.card import card
-from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, default_store, experiment_id, tracking_uri
-from stargan_ray.runtime.models import load_model
+from stargan_ray.runtime.lookup import find_version
+from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, default_store, experiment_id, find_run, tracking_uri
+from stargan_ray.runtime.models import export_model, load_model
 
 NAMES = {"expression": "face-expression", "identity": "face-identity", "translator": "expression-translator"}
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
 def register(
@@ -37,7 +36,7 @@ def register(
     Args:
         folder: what ``export_model`` wrote.
         name: empty = the name of its kind.
-        run_id: the MLflow run that trained it.
+        run_id: the MLflow run that trained it; None = the newest of the name that the model gives.
         alias: moved to the new version; empty = none.
         metrics: for the card, beside those of the checkpoint.
         tags: of the version.
@@ -60,6 +59,8 @@ def register(
     from mlflow.exceptions import MlflowException
 
     try:
+        if run_id is None and meta["run"]:
+            run_id = find_run(client, experiment_id(client, uri, EXPERIMENT), meta["run"]) or None
         with default_store(uri):
             logged = client.create_logged_model(
                 _experiment_of(client, uri, run_id), name=name or wanted, source_run_id=run_id, model_type=model.kind
@@ -75,61 +76,37 @@ def register(
         raise InputError(f"cannot register {folder} in MLflow at {uri}: {' '.join(str(error).split())}") from error
 
 
-def fetch(where: str, into: Path, uri: str = "") -> tuple[Path, str]:
-    """Download a registered model.
+def promote(where: str, *, name: str = "", alias: str = "champion", uri: str = "") -> str:
+    """Give an alias to a model: the best checkpoint of a run is registered first, a registered one stays as it is.
 
     Args:
-        where: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
-        into: a folder that it is put below.
+        where: what ``load_model`` takes.
+        name: of a new registered model; empty = the name of its kind.
+        alias: moved to it.
         uri: of MLflow; empty = ``tracking_uri()``.
 
     Returns:
-        Its model folder, and ``models:/<name>/<version>``.
+        ``models:/<name>/<version>``.
 
     Raises:
-        InputError: there is no such model, alias or version, or MLflow cannot be reached.
+        InputError: there is no such model, or as ``register``.
     """
-    match = _URI.fullmatch(where)
-    if not match:
-        raise InputError(f"{where}: allowed are models:/<name>@<alias> and models:/<name>/<version>")
     uri = uri or tracking_uri()
-    client = connect(uri)
-    import mlflow
+    if not where.startswith("models:/"):
+        with tempfile.TemporaryDirectory(prefix="promote-") as temporary:
+            folder = export_model(where, Path(temporary) / "model")
+            version = register(folder, name=name, alias=alias, uri=uri)
+            return f"models:/{name or NAMES[load_model(folder).kind]}/{version}"
+    found, version = find_version(where, uri)
+    if name not in ("", found):
+        raise InputError(f"{where} is registered as {found}: --name {name} is for a run or a folder")
     from mlflow.exceptions import MlflowException
 
     try:
-        version = _version(client, uri, **match.groupdict())
-        exact = f"models:/{match['name']}/{version}"
-        with default_store(uri):
-            got = mlflow.artifacts.download_artifacts(exact, dst_path=str(into))
-    except (MlflowException, OSError) as error:
-        raise InputError(f"{where} cannot be fetched from MLflow at {uri}: {' '.join(str(error).split())}") from error
-    found = sorted(Path(got).glob("artifacts/*/meta.json"))
-    if not found:
-        raise InputError(f"{where} in MLflow at {uri} was not registered by this program: it holds no model folder")
-    return found[0].parent, exact
-
-
-def _version(client: Any, uri: str, name: str, alias: str | None, version: str | None) -> str:
-    """The version that is meant, or an error that says what there is."""
-    models = {model.name: model for model in client.search_registered_models(max_results=1000)}
-    if name not in models:
-        if not models:
-            raise InputError(
-                f"model {name!r} is not registered: MLflow at {uri} has no models; set MLFLOW_TRACKING_URI"
-            )
-        raise unknown("registered model", name, models)
-    if alias is None:
-        numbers = {str(v.version) for v in client.search_model_versions(f"name = '{name}'")}
-        if version not in numbers:
-            raise unknown(f"version of {name}", str(version), numbers)
-        return str(version)
-    aliases = models[name].aliases
-    if alias not in aliases:
-        if not aliases:
-            raise InputError(f"{name} has no alias {alias!r}, and no other: use models:/{name}/<version>")
-        raise unknown(f"alias of {name}", alias, aliases)
-    return str(aliases[alias])
+        connect(uri).set_registered_model_alias(found, alias, version)
+    except MlflowException as error:
+        raise InputError(f"alias {alias!r} cannot be given to {where}: {' '.join(str(error).split())}") from error
+    return f"models:/{found}/{version}"
 
 
 def _experiment_of(client: Any, uri: str, run_id: str | None) -> str:

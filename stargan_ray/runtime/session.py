@@ -15,7 +15,9 @@ from torch import nn
 import stargan_ray
 from stargan_ray.config import Recipe, flatten
 from stargan_ray.data import storage
-from stargan_ray.data.plan import DomainPlan, IdentityPlan, Plan
+from stargan_ray.data.plan import Plan
+from stargan_ray.data.plan_domains import DomainPlan
+from stargan_ray.data.plan_identities import IdentityPlan
 from stargan_ray.data.schema import ROW_GROUP
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, Source, ThreadSource
@@ -134,7 +136,7 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
     loaded = load_helpers(run)
     helpers = {name: _only_network(model) for name, model in loaded.items()}
     state = fresh_state(recipe, len(dataset.manifest.domains), worker, helpers)
-    meta = describe(dataset, loaded)
+    meta = {"run": run.name, **describe(dataset, loaded)}
     checkpoints = run.checkpoints
     if checkpoints.names():
         _require_same(run, checkpoints)

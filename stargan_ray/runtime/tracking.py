@@ -16,12 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stargan_ray.config import Recipe, flatten
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, experiment_id, tracking_uri
+from stargan_ray.runtime.mlflow_store import EXPERIMENT, NAME_TAG, connect, experiment_id, find_run, tracking_uri
 from stargan_ray.runtime.spool import Courier, Spool
 
-_NAME_TAG = "stargan_ray.name"
 _log = logging.getLogger(__name__)
 _BATCH_METRICS, _BATCH_PARAMS, _PARAM_CHARACTERS = 1000, 100, 6000  # MLflow's own limits
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # sending such a record again would not help
@@ -33,7 +31,7 @@ class Tracking:
 
     Args:
         name: the run's name: the same name continues the same MLflow run.
-        recipe: its fields become the parameters.
+        params: of the run, by dotted path.
         tags: commit, data hash, version, ….
         uri: of MLflow; empty = ``tracking_uri()``.
         spool: folder under which records wait.
@@ -44,7 +42,7 @@ class Tracking:
     def __init__(
         self,
         name: str,
-        recipe: Recipe,
+        params: Mapping[str, Any],
         tags: Mapping[str, str],
         *,
         uri: str = "",
@@ -58,8 +56,8 @@ class Tracking:
         self._store = _RunStore(name, uri or tracking_uri(), experiment, self._spool)
         self._stop = threading.Event()
         self._courier = Courier(self._spool, self._store.deliver, self._store.failed)
-        params = {key: str(value)[:_PARAM_CHARACTERS] for key, value in flatten(recipe).items()}
-        self._add({"kind": "start", "params": params, "tags": dict(tags), "fresh": fresh})
+        texts = {key: str(value)[:_PARAM_CHARACTERS] for key, value in params.items()}
+        self._add({"kind": "start", "params": texts, "tags": dict(tags), "fresh": fresh})
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers of a step."""
@@ -163,12 +161,10 @@ class _RunStore:
     def _find_run(self) -> None:
         """The newest run of the name, or a new one."""
         self._experiment_id = experiment_id(self._client, self.uri, self.experiment)
-        wanted, newest = f"tags.`{_NAME_TAG}` = '{self.name}'", ["attributes.start_time DESC"]
-        found = self._client.search_runs([self._experiment_id], wanted, max_results=1, order_by=newest)
-        self.run_id = found[0].info.run_id if found else self._new_run()
+        self.run_id = find_run(self._client, self._experiment_id, self.name) or self._new_run()
 
     def _new_run(self) -> str:
-        run = self._client.create_run(self._experiment_id, tags={_NAME_TAG: self.name}, run_name=self.name)
+        run = self._client.create_run(self._experiment_id, tags={NAME_TAG: self.name}, run_name=self.name)
         return str(run.info.run_id)
 
     def _send(self, kind: str, records: list[dict[str, Any]]) -> None:

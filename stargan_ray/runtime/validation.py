@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from stargan_ray.config import Recipe
+from stargan_ray.data.pools import load_pool
 from stargan_ray.data.shards import Dataset
-from stargan_ray.data.stream import load_pool
 from stargan_ray.data.transforms import to_float
 from stargan_ray.evaluation import figures, identity
 from stargan_ray.evaluation.pairs import sample_pairs

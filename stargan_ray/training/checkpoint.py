@@ -11,6 +11,7 @@ A folder without meta.json is half written and never loaded. No pickle is read o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -155,7 +156,12 @@ class Checkpoints:
                 raise InputError(self._lost(state.step, error)) from error
             except SafetensorError as error:
                 raise InputError(self._lost(state.step, error)) from error
-            storage.put_folder(Path(folder), uri, last="meta.json")
+            try:
+                storage.put_folder(Path(folder), uri, last="meta.json")
+            except storage.StorageError:
+                with contextlib.suppress(storage.StorageError):
+                    storage.delete(uri)  # half a checkpoint only takes room, and room is what may be missing
+                raise
         keep = {name, self.best_name()}
         for other in self.names():
             if other not in keep:

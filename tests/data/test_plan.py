@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargan_ray.data.plan import Chunk, DomainPlan, IdentityPlan, Plan, Shape, epoch_plan
+from stargan_ray.data.plan import Chunk, Plan, Shape, epoch_plan
+from stargan_ray.data.plan_domains import DomainPlan
+from stargan_ray.data.plan_identities import IdentityPlan
 from stargan_ray.errors import InputError
 
 Ints = npt.NDArray[np.int64]

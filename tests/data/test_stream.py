@@ -18,10 +18,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from stargan_ray.data import stream
+from stargan_ray.data import pools, stream
 from stargan_ray.data.decode import decode
 from stargan_ray.data.faces import FacesConfig
-from stargan_ray.data.plan import DomainPlan, Shape
+from stargan_ray.data.plan import Shape
+from stargan_ray.data.plan_domains import DomainPlan
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, ThreadSource
@@ -77,7 +78,7 @@ def test_a_batch_holds_the_images_and_labels_of_the_plan(dataset: Dataset) -> No
 
 def test_each_image_is_decoded_once_a_window(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
-    monkeypatch.setattr(stream, "decode", lambda data, size: decoded.append(data) or decode(data, size))
+    monkeypatch.setattr(pools, "decode", lambda data, size: decoded.append(data) or decode(data, size))
     used = 0
     for batch in steps(dataset, 0, 3 * SHAPE.window):
         used += sum(batch[role].shape[0] for role in ("source", "reference", "reference2"))

@@ -6,10 +6,12 @@ Run: pytest tests/runtime/test_registry.py   (a SQLite store in a temporary fold
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,13 @@ from PIL import Image
 from tiny_models import DOMAINS, TinyModels
 
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.mlflow_store import connect, default_store, experiment_id
+from stargan_ray.runtime.mlflow_store import NAME_TAG, connect, default_store, experiment_id
 from stargan_ray.runtime.models import export_model, load_model
 from stargan_ray.runtime.registry import register
 from stargan_ray.runtime.translate import draw_latent, read_image, to_png, translate_image
 
 ROOT = Path(__file__).parents[2]
+Job = Callable[..., subprocess.CompletedProcess[str]]
 PLAIN = """
 import mlflow, pandas
 mlflow.set_tracking_uri({store!r})
@@ -182,6 +185,39 @@ def test_mlflow_away_or_empty_says_so(monkeypatch: pytest.MonkeyPatch, folders: 
         with pytest.raises(InputError, match="MLFLOW_TRACKING_URI") as caught:
             attempt()
         assert away in str(caught.value)
+
+
+def test_the_promote_job_registers_a_run_and_moves_an_alias(
+    tiny: TinyModels, store: str, registered: dict[str, str], run_job: Job, tmp_path: Path
+) -> None:
+    def job(*flags: str) -> subprocess.CompletedProcess[str]:
+        return run_job("promote", *flags, MLFLOW_TRACKING_URI=store)
+
+    client = connect(store)
+    trained = client.create_run(
+        experiment_id(client, store, "stargan-ray"), tags={NAME_TAG: "first"}, run_name="first"
+    ).info.run_id
+    folder = export_model(tiny.expression, tmp_path / "model")
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | {"run": "first"}))
+    first = job("--model", str(folder), "--alias", "challenger")
+    assert first.returncode == 0, first.stderr
+    assert "models:/face-expression@challenger" in first.stdout
+    made = client.get_model_version_by_alias("face-expression", "challenger")
+    assert made.run_id == trained
+    assert "Run**: `first`" in made.description
+    champion = client.get_model_version_by_alias("face-expression", "champion")
+    assert str(champion.version) == registered["expression"]
+
+    second = job("--model", "models:/face-expression@challenger")
+    assert second.returncode == 0, second.stderr
+    champion = client.get_model_version_by_alias("face-expression", "champion")
+    assert champion.version == made.version
+    client.set_registered_model_alias("face-expression", "champion", registered["expression"])
+
+    wrong = job("--model", "models:/face-expresion@champion")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "did you mean 'face-expression'?" in wrong.stderr
 
 
 def test_a_challenger_leaves_the_champion(folders: dict[str, Path], store: str, registered: dict[str, str]) -> None:

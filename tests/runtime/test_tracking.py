@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from stargan_ray.config import Recipe
+from stargan_ray.config import Recipe, flatten
 from stargan_ray.errors import InputError
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.runtime.mlflow_store import connect, tracking_uri
@@ -33,7 +33,7 @@ Start = Callable[..., Tracking]
 def start(store: str, tmp_path: Path) -> Start:
     def tracking(name: str, uri: str = store, **more: Any) -> Tracking:
         recipe = more.pop("recipe", RECIPE)
-        return Tracking(name, recipe, {"commit": "c0ffee"}, uri=uri, spool=tmp_path / "spool", **more)
+        return Tracking(name, flatten(recipe), {"commit": "c0ffee"}, uri=uri, spool=tmp_path / "spool", **more)
 
     return tracking
 
