@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 
 from stargan_ray.errors import InputError
 
@@ -33,6 +34,7 @@ _QUIET = {
     "RAY_worker_niceness": "0",
 }
 _PROBE_S = 3.0
+_starting = threading.Lock()
 
 
 def start_ray() -> None:
@@ -41,6 +43,11 @@ def start_ray() -> None:
     Raises:
         InputError: no cluster answers at RAY_ADDRESS.
     """
+    with _starting:  # of two threads that need it the second finds it there
+        _start()
+
+
+def _start() -> None:
     for name, value in _QUIET.items():  # Ray reads some of them when it is imported
         os.environ.setdefault(name, value)
     import ray

@@ -28,6 +28,7 @@ from stargan_ray.errors import InputError
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import ingest, launch, registry
 from stargan_ray.runtime.demo_report import Judged, write_report
+from stargan_ray.runtime.mlflow_store import connect, tracking_uri
 from stargan_ray.runtime.models import export_model
 from stargan_ray.runtime.progress import display, interrupts, pulse
 from stargan_ray.runtime.refine import model_scorer, refine
@@ -92,6 +93,7 @@ class _Road:
     def __post_init__(self) -> None:
         self.store = self.demo.out / "store"  # what would be a bucket
         self.models = self.demo.out / "models"
+        self.alone = threading.Lock()  # what is short takes turns: only trainings run side by side
 
     def ingest(self, name: str, config: FacesConfig) -> dict[str, Any]:
         """Draw a population into the object store layout."""
@@ -117,7 +119,8 @@ class _Road:
             run = Run(recipe, data["uri"], str(self.demo.out / "runs"), name, helpers or {}, judge).absolute()
             launch.fit(run, progress=self.progress, stop=self.stages.stop)
             folder = self.models / recipe_name
-            export_model(run.uri, folder)
+            with self.alone:
+                export_model(run.uri, folder)
             return {"folder": str(folder), "run": run.uri, "steps": recipe.train.steps}
 
         return self.stages.run(f"train {recipe_name}", [to_json(recipe), data, helpers, judge], work)
@@ -126,7 +129,7 @@ class _Road:
         """Register a model folder under the alias ``champion``."""
 
         def work() -> dict[str, Any]:
-            with pulse(self.progress, f"register {name}"):
+            with self.alone, pulse(self.progress, f"register {name}"):
                 version = registry.register(Path(model["folder"]), name=name)
             return {"model": f"models:/{name}@champion", "version": version}
 
@@ -137,8 +140,8 @@ class _Road:
 
         def work() -> dict[str, Any]:
             out = str(self.store / "faces-refined")
-            scorer = model_scorer(classifier["folder"])
-            with pulse(self.progress, "refine"):
+            with self.alone, pulse(self.progress, "refine"):
+                scorer = model_scorer(classifier["folder"])
                 done = refine(data["uri"], out, scorer, Policy(threshold=0.3), overwrite=True)
             for line in done.warnings:
                 self.console.print(f"[yellow]{line}[/]")
@@ -205,6 +208,14 @@ def _beside(work: Callable[[], T]) -> Future[T]:
     return future
 
 
+def _prepare() -> None:
+    """Import what the stages need in one thread: two that import a package at the same time can lock each other out."""
+    import timm  # noqa: F401
+
+    connect(tracking_uri())
+    launch.prepare()
+
+
 def run_demo(demo: Demo, console: Console) -> dict[str, Any]:
     """Do what is not done yet and write the report; returns the content of report.json.
 
@@ -215,7 +226,7 @@ def run_demo(demo: Demo, console: Console) -> dict[str, Any]:
     sheet = demo.out / "faces.png"
     if not sheet.is_file():
         contact_sheet(FacesConfig(seed=100 * demo.seed + 2), people=6, size=128).save(sheet)
-    stages = Stages(demo.out / "stages", console)
+    stages = Stages(demo.out / "stages", console, _prepare)
     progress = display(console)
     with PeakMemory() as memory, interrupts(stages.stop.set), progress:
         judged = _Road(demo, stages, console, progress).travel()

@@ -55,6 +55,12 @@ def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     return vars(outcome)
 
 
+def prepare() -> None:
+    """Start Ray and import what ``fit`` needs, before several threads do."""
+    start_ray()
+    import ray.train.torch  # noqa: F401
+
+
 def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | None = None) -> Outcome:
     """Train a run with Ray Train; Ctrl-C ends it after a step with a checkpoint, twice at once.
 

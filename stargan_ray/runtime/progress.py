@@ -11,6 +11,7 @@ from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 Show = Callable[[int, Mapping[str, float]], None]
 
@@ -42,14 +43,15 @@ def interrupts(request_stop: Callable[[], object]) -> Iterator[None]:
 def display(console: Console) -> Progress:
     """Bars of steps with speed and losses, one for each run that is shown."""
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description}", table_column=Column(max_width=24, no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[said]}"),
+        # What is said takes what width there is: in 80 columns it is cut, not the bar.
+        TextColumn("{task.fields[said]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
-    return Progress(*columns, console=console)
+    return Progress(*columns, console=console, expand=True)
 
 
 def bar(progress: Progress, name: str, steps: int) -> Show:

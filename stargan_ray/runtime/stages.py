@@ -23,14 +23,18 @@ class Stages:
     Args:
         folder: one small JSON a finished stage.
         console: where they are announced.
+        prepare: called once, before the first stage that is not reused.
         stop: once it is set no stage begins.
     """
 
     folder: Path
     console: Console
+    prepare: Callable[[], None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
     seconds: dict[str, float] = field(default_factory=dict)
     spans: list[tuple[float, float]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _prepared: bool = False
 
     def run(self, name: str, depends: Any, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do a stage, or take its result from the last time.
@@ -55,6 +59,10 @@ class Stages:
                 return dict(record["result"])
         self.console.print(f"[bold]▶ {name}[/]")
         start = time.time()
+        with self._lock:
+            if not self._prepared:
+                self.prepare()
+            self._prepared = True
         result = work()
         self._took(name, start, time.time())
         record = {"fingerprint": fingerprint, "span": self.spans[-1], "result": result}

@@ -66,6 +66,29 @@ def test_a_stage_that_fails_leaves_nothing_to_reuse(tmp_path: Path) -> None:
     assert stages.run("draw", 1, lambda: {"done": True}) == {"done": True}
 
 
+def test_preparing_is_done_once_before_the_first_stage_that_is_not_reused(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def stages() -> Stages:
+        return Stages(tmp_path, Console(quiet=True), prepare=lambda: order.append("prepare"))
+
+    def work(name: str) -> dict[str, Any]:
+        order.append(name)
+        return {}
+
+    for each in (stages(), stages()):
+        each.run("first", 1, lambda: work("first"))
+        each.run("second", 1, lambda: work("second"))
+    assert order == ["prepare", "first", "second"]
+
+
+def test_no_stage_begins_after_a_stop(tmp_path: Path) -> None:
+    stages = Stages(tmp_path, Console(quiet=True))
+    stages.stop.set()
+    with pytest.raises(KeyboardInterrupt):
+        stages.run("draw", 1, pytest.fail)
+
+
 def test_stages_side_by_side_count_once() -> None:
     stages = Stages(Path(), Console(quiet=True), spans=[(0.0, 4.0), (1.0, 3.0), (3.5, 6.0), (10.0, 11.0)])
     assert stages.total_seconds == 7.0
@@ -96,7 +119,7 @@ def test_the_report_has_every_key_and_copies_of_the_input_are_at_distance_zero(t
     contact_sheet(FacesConfig(), people=1, size=32).save(tmp_path / "faces.png")
     judged = Judged(faces, done.decisions, embedder, translator, classifier, embedder, steps=0)
     facts = {"data_hash": "d" * 64, "commit": "c0ffee", "environment": {"cores": "2"}}
-    stages = Stages(tmp_path / "stages", Console(quiet=True), {"ingest faces": 1.5}, [(10.0, 11.5)])
+    stages = Stages(tmp_path / "stages", Console(quiet=True), seconds={"ingest faces": 1.5}, spans=[(10.0, 11.5)])
     write_report(judged, tmp_path, facts, stages, 123)
     report = json.loads((tmp_path / "report.json").read_text())
     for path in (*REQUIRED, "seconds.ingest_faces", "seconds.report"):

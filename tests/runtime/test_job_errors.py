@@ -6,10 +6,14 @@ pytest tests/runtime/test_job_errors.py
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
+from typing import Annotated
 
 import pytest
+import tyro
 
 from stargan_ray.errors import InputError
+from stargan_ray.runtime import cli
 from stargan_ray.runtime.cli import run
 
 
@@ -41,3 +45,55 @@ def test_our_faults_keep_their_traceback(error: Exception) -> None:
 
 def test_a_job_that_works_just_returns() -> None:
     run(lambda: None)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A config in a job."""
+
+    width: int = 4
+    height_px: int = 3
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise InputError(f"width = {self.width}: allowed are values >= 1")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One word of a job."""
+
+    source: Annotated[str, tyro.conf.arg(name="from")] = "here"
+    sizes: Sizes = Sizes()
+
+
+@dataclass(frozen=True)
+class Erase:
+    """The other."""
+
+    everything: bool = False
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["drew"], r"unknown word 'drew': did you mean 'draw'\? allowed: draw, erase"),
+        (["draw", "--sizes.widht", "3"], r"unknown argument '--sizes.widht': did you mean --sizes.width\?"),
+        (["draw", "--sizes.height_p=3"], r"did you mean --sizes.height-px\?"),
+        (["draw", "--form", "there"], r"did you mean --from\?"),
+        (["erase", "--sizes.width", "3"], r"unknown argument '--sizes.width': --help lists"),
+        (["draw", "--sizes.width", "0"], r"^width = 0: allowed are values >= 1$"),
+        (["erase", "more"], r"unknown argument 'more'"),
+    ],
+)
+def test_a_misspelt_word_or_flag_is_answered_with_the_nearest(given: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        cli.parse(Draw | Erase, None, given)
+
+
+def test_flags_become_the_dataclass_and_a_default_fills_the_rest() -> None:
+    assert cli.parse(Draw | Erase, None, ["draw", "--from", "there", "--sizes.width", "9"]) == Draw("there", Sizes(9))
+    default = Draw("there", Sizes(7, 7))
+    assert cli.parse(Draw, None, ["--sizes.height-px", "1"], default=default) == Draw("there", Sizes(7, 1))
+    with pytest.raises(InputError, match=r"did you mean --sizes.width\?"):
+        cli.parse(Draw, None, ["--size.width", "1"], default=default)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
@@ -134,3 +135,20 @@ def test_a_name_continues_one_computation_only(faces: str, job: Job) -> None:
     assert done.returncode == 2
     assert "method.label_smoothing" in done.stderr
     assert "another --name" in done.stderr
+
+
+def test_the_filter_is_trained_and_used_from_the_shell(faces: str, job: Job, tmp_path: Path) -> None:
+    flags = ("--data", faces, "--name", "filter", "--local", *SMALL, "--train.steps", "4")
+    assert job("train", "expression-tiny", *flags).returncode == 0
+    common = ("--data", faces, "--classifier", "runs/filter", "--out", "refined", "--policy.threshold")
+    done = job("refine", *common, "0")
+    assert done.returncode == 0, done.stderr
+    assert "data set: refined" in done.stdout
+    before, after = (json.loads((tmp_path / each / "manifest.json").read_text()) for each in (faces, "refined"))
+    assert 0 < after["rows"] < before["rows"]
+    assert pq.read_table(tmp_path / "refined/decisions.parquet").num_rows == before["rows"]
+    again = job("refine", *common, "1.5")
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "threshold" in again.stderr
+    itself = job("refine", "--data", faces, "--classifier", "runs/filter", "--out", faces)
+    assert "is the source itself" in itself.stderr
