@@ -5,7 +5,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup demo test test-long check format bench clean
+.PHONY: setup demo demo-long test test-long check format bench clean
 
 setup: .venv/ready
 
@@ -18,6 +18,9 @@ setup: .venv/ready
 
 demo: .venv/ready
 	$(BIN)/python jobs/demo.py
+
+demo-long: .venv/ready
+	$(BIN)/python jobs/demo.py --translator stargan-v2-id-tiny-long --out runs/demo-long
 
 test: .venv/ready
 	$(BIN)/python -m pytest -m 'not slow' --durations=15

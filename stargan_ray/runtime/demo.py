@@ -25,6 +25,7 @@ from stargan_ray.data.refine import Policy
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import SHARD_ROWS
 from stargan_ray.errors import InputError
+from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import ingest, launch, registry
 from stargan_ray.runtime.demo_report import Judged, write_report
@@ -36,6 +37,7 @@ from stargan_ray.runtime.session import Run, commit
 from stargan_ray.runtime.stages import PeakMemory, Stages
 
 T = TypeVar("T")
+_SIZE = 32  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class Demo:
         label_noise: share of wrong labels among the faces that the translator learns from.
         people: that the translator learns from and is judged on.
         helpers_people: that each pair of supporting networks and of judges learns from.
+        translator: recipe of the translator; ``stargan-v2-id-tiny-long`` is the one for an hour.
         speed: factor on the training steps; below 1 for a quick look (figures get worse).
         parallel: processes that draw faces.
     """
@@ -57,6 +60,7 @@ class Demo:
     label_noise: float = 0.3
     people: int = 300
     helpers_people: int = 250
+    translator: str = "stargan-v2-id-tiny"
     speed: float = 1.0
     parallel: int = 2
 
@@ -64,13 +68,16 @@ class Demo:
         """Refuse what cannot be judged."""
         if self.people < 40 or self.helpers_people < 10:
             raise InputError("--people, --helpers-people: allowed are >= 40 and >= 10")
+        recipe = recipe_named(self.translator)
+        if not isinstance(recipe.method, StarGANv2Identity) or recipe.data.size != _SIZE:
+            raise InputError(f"--translator {self.translator}: allowed are recipes of stargan-v2-id at {_SIZE} pixels")
         if self.speed <= 0 or self.parallel < 1:
             raise InputError("--speed, --parallel: allowed are > 0 and >= 1")
 
     def faces(self, population: int, people: int, noise: float, splits: tuple[float, float, float]) -> FacesConfig:
         """A population of its own: two seeds of faces share nobody."""
         seed = 100 * self.seed + population
-        return FacesConfig(people=people, size=32, seed=seed, label_noise=noise, splits=splits)
+        return FacesConfig(people=people, size=_SIZE, seed=seed, label_noise=noise, splits=splits)
 
     def recipe(self, name: str) -> Recipe:
         """A tiny recipe with the demo's seed and speed."""
@@ -164,7 +171,7 @@ class _Road:
             refined = self.refine(noisy, classifier)
             embedder = embedding.result()
             translator = self.train(
-                "stargan-v2-id-tiny", refined, {"identity": embedder["folder"]}, judge=classifier["folder"]
+                demo.translator, refined, {"identity": embedder["folder"]}, judge=classifier["folder"]
             )
             self.register("expression-translator", translator)
             expression_judge, identity_judge = judging.result()
