@@ -126,7 +126,7 @@ def main() -> None:
         10,
         textbook=Textbook(same, batch),
         ours=make_step(same, batch),
-        unfolded_ours=make_step(replace(same, patch=1, first=32), batch),
+        folded_ours=make_step(replace(same, patch=2, first=32, first_critic=32, largest=64), batch),
         tiny_recipe=make_step(tiny, batch),
     )
     report("step-32", "python benchmarks/step.py", seconds, batch=BATCH, size=SIZE)
