@@ -73,7 +73,7 @@ def write_report(
         "filter": filtered.section() | {"classes": {name: s.section() for name, s in by_label.items()}},
         "identity": verified.section(),
         "translator": moved.section(domains),
-        # trained from scratch by this very run: the two rows are the same
+        # trained from scratch by this very run: the two rows are the same, and the page shows one
         "translator_from_scratch": moved.section(domains),
         "copy_input": copied.section(domains),
         "difference": compare(moved, copied),

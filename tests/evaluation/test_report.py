@@ -183,6 +183,12 @@ def test_the_page_says_what_a_newcomer_asks():
         assert part in text
 
 
+def test_a_run_that_continued_from_nothing_shows_its_row_once():
+    full = _full()
+    text = report.render(report.build({**full, "translator_from_scratch": full["translator"]}), {})
+    assert "scratch" not in text.lower()
+
+
 def test_no_gain_is_called_no_gain():
     results = {**_full(), "difference": {"target_expression_accuracy": Estimate(0.02, -0.01, 0.05, 100)}}
     text = report.render(report.build(results), {})
