@@ -33,6 +33,7 @@ class DataConfig:
         size: width and height of the decoded images in pixels.
         shape: global batch, lanes and window (see ``data/plan.py``).
         augment: ranges of the training augmentation.
+        balance: whether every domain is drawn equally often; False = as often as the data has it, for classifiers.
         images_per_person: K of the P×K batches of an identity network.
         cache_mib: encoded row groups kept in memory by each reading process, MiB.
         readers: Ray Data actors that read and decode for each worker.
@@ -41,6 +42,7 @@ class DataConfig:
     size: int = 256
     shape: Shape = Shape()
     augment: Augment = Augment()
+    balance: bool = True
     images_per_person: int = 4
     cache_mib: int = 256
     readers: int = 1

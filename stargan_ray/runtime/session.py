@@ -18,6 +18,7 @@ from stargan_ray.data import storage
 from stargan_ray.data.plan import Plan
 from stargan_ray.data.plan_domains import DomainPlan
 from stargan_ray.data.plan_identities import IdentityPlan
+from stargan_ray.data.plan_rows import RowPlan
 from stargan_ray.data.schema import ROW_GROUP
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, Source, ThreadSource
@@ -109,6 +110,10 @@ def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
         people = pc.fill_null(names, -1).to_numpy()[rows].astype(np.int64)
         return IdentityPlan(rows, labels, people, groups, shape, seed, recipe.data.images_per_person)
     pairs = isinstance(recipe.method, Translator)
+    if not recipe.data.balance:
+        if pairs:
+            raise InputError(f"data.balance = False: {recipe.method.name} needs every domain as source and as target")
+        return RowPlan(rows, labels, groups, shape, seed)
     return DomainPlan(rows, labels, manifest.domains, groups, shape, seed, pairs)
 
 

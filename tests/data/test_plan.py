@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from stargan_ray.data.plan import Chunk, Plan, Shape, epoch_plan
 from stargan_ray.data.plan_domains import DomainPlan
 from stargan_ray.data.plan_identities import IdentityPlan
+from stargan_ray.data.plan_rows import RowPlan
 from stargan_ray.errors import InputError
 
 Ints = npt.NDArray[np.int64]
@@ -32,7 +33,7 @@ def domain_plan(counts: Sequence[int], shape: Shape, seed: int = 0, **more: Any)
     return DomainPlan(rows, labels, [f"d{k}" for k in range(len(counts))], groups, shape, seed, **more)
 
 
-def label_of(plan: DomainPlan) -> Ints:
+def label_of(plan: DomainPlan | RowPlan) -> Ints:
     """Row of the index -> domain."""
     table = np.full(plan.rows.max() + 1, -1)
     table[plan.rows] = plan.labels
@@ -310,3 +311,40 @@ def test_identity_batches_that_cannot_be_cut_are_refused() -> None:
         identity_plan([5] * 4, Shape(8, 1, 8), 3)
     with pytest.raises(InputError, match="1 people with two or more training images"):
         identity_plan([1, 1, 4], Shape(8, 1, 8), 4)
+
+
+# -- rows without balance -----------------------------------------------------------------------------------------
+
+
+def row_plan(counts: Sequence[int], shape: Shape, seed: int = 0) -> RowPlan:
+    plan = domain_plan(counts, shape, seed)
+    return RowPlan(plan.rows, plan.labels, plan.groups, shape, seed)
+
+
+@given(counts_of, shapes, st.integers(0, 5))
+@SLOW
+def test_without_balance_every_row_is_drawn_once_a_pass_with_its_label(
+    counts: list[int], shape: Shape, seed: int
+) -> None:
+    plan = row_plan(counts, shape, seed)
+    windows = range(2 * sum(counts) // (shape.window * shape.batch) + 1)
+    drawn = windows_of(plan, windows, range(shape.lanes))
+    # the stream goes round the lanes, a batch holds them end to end
+    stream = drawn["source"].reshape(-1, shape.lanes, shape.share).transpose(0, 2, 1).reshape(-1)
+    assert sorted(stream[: sum(counts)]) == sorted(plan.rows)
+    assert np.array_equal(label_of(plan)[drawn["source"]], drawn["source_label"])
+    assert set(drawn) == {"source", "source_label"}
+
+
+def test_without_balance_the_batch_is_the_same_for_any_number_of_workers() -> None:
+    plan = row_plan([20, 3], Shape(8, 4, 8))
+    whole = windows_of(plan, range(3), range(4))
+    halves = [windows_of(plan, range(3), range(start, start + 2)) for start in (0, 2)]
+    for name in whole:
+        assert np.array_equal(np.concatenate([half[name] for half in halves], axis=1), whole[name])
+    assert equal(plan.chunk(2, 1), row_plan([20, 3], Shape(8, 4, 8)).chunk(2, 1))
+
+
+def test_nothing_to_draw_from_is_refused() -> None:
+    with pytest.raises(InputError, match="no training row has a label"):
+        RowPlan(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64), Shape(8, 4, 8), 0)

@@ -118,6 +118,8 @@ def test_what_is_wrong_is_said_in_one_line(faces: str, job: Job) -> None:
     assert "--identity" in refused("stargan-v2-id-tiny", *common, "--local", *SMALL).replace("give ", "")
     assert "lanes" in refused("expression-tiny", *common, "--scale.num-workers", "3")
     assert "CPUs" in refused("expression-tiny", *common, "--scale.num-workers", "2", "--scale.cpus-per-worker", "9")
+    unbalanced = ("--no-data.balance", "--identity", "runs/x", "--local")
+    assert "data.balance" in refused("stargan-v2-id-tiny", *common, *unbalanced)
     unwritable = ("--data", faces, "--storage", "/proc/x", "--name", "x", "--local")
     assert "/proc/x" in refused("expression-tiny", *unwritable)
 
