@@ -15,7 +15,10 @@ import rich
 from stargan_ray.data.refine import Policy
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.refine import model_scorer, refine, report
+from stargan_ray.runtime.progress import counting
+from stargan_ray.runtime.refine import refine, report
+from stargan_ray.runtime.score_store import BLOCK
+from stargan_ray.runtime.scoring import model_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,7 @@ class Refine:
         policy: which rows stay.
         parallel: processes that score; more than one are actors of Ray.
         overwrite: replace another data set at out.
+        block: rows that are scored and stored together; a run that is killed loses at most one for each process.
     """
 
     data: str
@@ -37,6 +41,7 @@ class Refine:
     policy: Policy = field(default_factory=Policy)
     parallel: int = 1
     overwrite: bool = False
+    block: int = BLOCK
 
     def __post_init__(self) -> None:
         if self.parallel < 1:
@@ -47,7 +52,17 @@ def main() -> None:
     """Parse, filter, print what was dropped and where the result is."""
     job = cli.parse(Refine, __doc__)
     scorer = model_scorer(job.classifier)
-    done = refine(job.data, job.out, scorer, job.policy, parallel=job.parallel, overwrite=job.overwrite)
+    with counting("score") as on_scored:
+        done = refine(
+            job.data,
+            job.out,
+            scorer,
+            job.policy,
+            parallel=job.parallel,
+            overwrite=job.overwrite,
+            block=job.block,
+            on_scored=on_scored,
+        )
     rich.print(report(done))
     for line in done.warnings:
         print(f"warning: {line}")

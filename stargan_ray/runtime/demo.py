@@ -31,8 +31,9 @@ from stargan_ray.runtime import ingest, launch, registry
 from stargan_ray.runtime.demo_report import Judged, write_report
 from stargan_ray.runtime.mlflow_store import connect, tracking_uri
 from stargan_ray.runtime.models import export_model
-from stargan_ray.runtime.progress import display, interrupts, pulse
-from stargan_ray.runtime.refine import model_scorer, refine
+from stargan_ray.runtime.progress import counting, display, interrupts, pulse
+from stargan_ray.runtime.refine import refine
+from stargan_ray.runtime.scoring import model_scorer
 from stargan_ray.runtime.session import Run, commit
 from stargan_ray.runtime.stages import PeakMemory, Stages
 
@@ -147,9 +148,9 @@ class _Road:
 
         def work() -> dict[str, Any]:
             out = str(self.store / "faces-refined")
-            with self.alone, pulse(self.progress, "refine"):
-                scorer = model_scorer(classifier["folder"])
-                done = refine(data["uri"], out, scorer, Policy(threshold=0.3), overwrite=True)
+            with self.alone, counting("refine", self.progress) as on_scored:
+                scorer, policy = model_scorer(classifier["folder"]), Policy(threshold=0.3)
+                done = refine(data["uri"], out, scorer, policy, overwrite=True, on_scored=on_scored)
             for line in done.warnings:
                 self.console.print(f"[yellow]{line}[/]")
             manifest = done.manifest

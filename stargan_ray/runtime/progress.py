@@ -66,6 +66,15 @@ def bar(progress: Progress, name: str, steps: int) -> Show:
 
 
 @contextlib.contextmanager
+def counting(name: str, progress: Progress | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told (how many are new, of how many), in a display that is there already or in its own."""
+    own = display(Console(stderr=True)) if progress is None else contextlib.nullcontext(progress)
+    with own as shared:
+        task = shared.add_task(name, total=None, said="")
+        yield lambda new, total: shared.update(task, advance=new, total=total)
+
+
+@contextlib.contextmanager
 def pulse(progress: Progress, name: str) -> Iterator[None]:
     """A bar that moves while something without steps is at work, and is gone after it."""
     task = progress.add_task(name, total=None, said="")

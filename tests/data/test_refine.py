@@ -5,11 +5,14 @@ pytest tests/data/test_refine.py
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +25,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stargan_ray.data import refine as pure
+from stargan_ray.data.pools import Pixels
 from stargan_ray.data.refine import Policy, decide, tally, warnings
 from stargan_ray.data.schema import EXPRESSIONS, Row
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.units import Source
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.refine import Pixels, Score, Scorer, Scores, network_score, refine, report, score_dataset
+from stargan_ray.runtime.refine import refine, report
+from stargan_ray.runtime.score_store import Blocks, score_dataset
+from stargan_ray.runtime.scoring import Score, Scorer, Scores, network_score
 
 SEVEN = EXPRESSIONS[:7]  # FER2013's: no contempt
 
@@ -223,7 +229,7 @@ def test_a_damaged_image_is_counted_and_the_rest_goes_on(
     monkeypatch.setattr(Dataset, "images", lambda *a: [b"no image", *whole(*a)[1:]])
     done = refine(greys, str(tmp_path / "refined"), scorer, Policy())
     assert done.manifest.skipped["unreadable"] == 1
-    assert np.isnan(score_dataset(open_dataset(greys), scorer)[0]).all()
+    assert np.isnan(score_dataset(Blocks(open_dataset(greys), scorer, str(tmp_path / "again")))[0]).all()
 
 
 def test_the_source_is_never_its_own_result(greys: str, scorer: Scorer) -> None:
@@ -263,16 +269,95 @@ def test_the_reasons_are_those_that_are_documented() -> None:
     )
 
 
-@pytest.mark.slow
-def test_two_processes_score_as_one_does(greys: str, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = pytest.importorskip("ray")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
-    monkeypatch.setattr("stargan_ray.runtime.refine.BATCH", 5)
-    dataset = open_dataset(greys)
-    alone = score_dataset(dataset, scorer)
-    try:
-        np.testing.assert_array_equal(score_dataset(dataset, scorer, parallel=2), alone)
-        with pytest.raises(InputError, match=r"--parallel 999.*CPUs"):
-            score_dataset(dataset, scorer, parallel=999)
-    finally:
-        ray.shutdown()
+# -- blocks of scores ----------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands for the end of the process between two blocks."""
+
+
+def dying_score(calls: Path, after: int) -> Score:
+    """Scores, until ``after`` images are done."""
+    score = grey_score(calls)
+
+    def dying(images: Pixels) -> Scores:
+        if calls.exists() and len(calls.read_text()) >= after:
+            raise Killed
+        return score(images)
+
+    return dying
+
+
+def test_what_a_killed_run_has_scored_is_not_scored_again(greys: str, scorer: Scorer, tmp_path: Path) -> None:
+    calls, out = tmp_path / "calls", str(tmp_path / "refined")
+    dying = replace(scorer, make=partial(dying_score, calls, 18))
+    with pytest.raises(Killed):
+        refine(greys, out, dying, Policy(), block=6)
+    assert len(calls.read_text()) == 18
+    told: list[tuple[int, int]] = []
+    done = refine(greys, out, scorer, Policy(), block=6, on_scored=lambda *each: told.append(each))
+    assert len(calls.read_text()) == 32  # 14 more, not 32
+    assert told == [(18, 32), (6, 32), (6, 32), (2, 32)]
+    whole = refine(greys, str(tmp_path / "whole"), scorer, Policy())
+    assert pq.read_table(done.decisions).equals(pq.read_table(whole.decisions))
+    assert done.manifest.content_hash == whole.manifest.content_hash
+    assert not (tmp_path / "refined" / "scores").exists()
+
+
+def test_a_damaged_block_and_those_of_another_classifier_are_not_taken(
+    greys: str, scorer: Scorer, tmp_path: Path
+) -> None:
+    blocks = Blocks(open_dataset(greys), scorer, str(tmp_path / "scores"), size=10)
+    scores = score_dataset(blocks)
+    stored = sorted(Path(blocks.uri).iterdir())
+    assert len(stored) == 4
+    stored[1].write_bytes(stored[1].read_bytes()[:-20])
+    stored[2].unlink()
+    np.testing.assert_array_equal(score_dataset(blocks), scores)
+    assert len((tmp_path / "calls").read_text()) == 32 + 20
+    other = Blocks(blocks.dataset, replace(scorer, name="greys 1.1"), blocks.folder, size=10)
+    score_dataset(other)
+    assert len((tmp_path / "calls").read_text()) == 32 + 20 + 32
+    with pytest.raises(InputError, match="--block 0"):
+        Blocks(blocks.dataset, scorer, blocks.folder, size=0)
+
+
+@pytest.fixture
+def by_value() -> Iterator[None]:
+    """Workers of Ray cannot import a test: what is defined here travels to them whole."""
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    ray.shutdown()
+
+
+def killing_score(calls: Path, victims: Path) -> Score:
+    """Kills the first process that has scored ten images, as the system does when memory is out."""
+    score = grey_score(calls)
+
+    def killing(images: Pixels) -> Scores:
+        with contextlib.suppress(FileExistsError):
+            if calls.exists() and len(calls.read_text()) >= 10:
+                with victims.open("x") as file:
+                    file.write(str(os.getpid()))
+                os.kill(os.getpid(), signal.SIGKILL)
+        return score(images)
+
+    return killing
+
+
+def test_a_pool_of_ray_scores_as_one_process_does_although_a_worker_is_killed(
+    greys: str, scorer: Scorer, tmp_path: Path, by_value: None
+) -> None:
+    alone = score_dataset(Blocks(open_dataset(greys), scorer, str(tmp_path / "alone"), size=5))
+    calls, victims = tmp_path / "pool-calls", tmp_path / "victims"
+    killing = replace(scorer, make=partial(killing_score, calls, victims))
+    pool = Blocks(open_dataset(greys), killing, str(tmp_path / "pool"), size=5)
+    np.testing.assert_array_equal(score_dataset(pool, parallel=2), alone)
+    assert victims.read_text()
+    assert len(calls.read_text()) == 32  # stored blocks were not scored again
+    missing = Blocks(open_dataset(greys), scorer, str(tmp_path / "missing"), size=5)
+    with pytest.raises(InputError, match=r"--parallel 999.*CPUs"):
+        score_dataset(missing, parallel=999)

@@ -31,7 +31,8 @@ from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.runtime.demo_report import Judged, write_report
-from stargan_ray.runtime.refine import model_scorer, refine
+from stargan_ray.runtime.refine import refine
+from stargan_ray.runtime.scoring import model_scorer
 from stargan_ray.runtime.stages import Stages
 from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state

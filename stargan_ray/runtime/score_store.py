@@ -1,0 +1,153 @@
+"""Scores of a data set, block after block on storage: what a killed run has scored is not scored again.
+
+<folder>/<start>.parquet    p_<class> of the rows [start, start + block)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stargan_ray.data import storage
+from stargan_ray.data.shards import Dataset
+from stargan_ray.data.units import write_table
+from stargan_ray.errors import InputError
+from stargan_ray.runtime.cluster import require_cpus, start_ray
+from stargan_ray.runtime.scoring import Score, Scorer, Scores, score_rows
+
+BLOCK = 2048  # rows that are scored and stored together: what a kill can cost each process
+BATCH = 256  # images in a forward pass
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of one data set under one classifier.
+
+    Args:
+        dataset: what is scored.
+        scorer: by what.
+        folder: URI under which blocks are stored; those of other data or another classifier lie beside them.
+        size: rows of a block.
+    """
+
+    dataset: Dataset
+    scorer: Scorer
+    folder: str
+    size: int = BLOCK
+
+    def __post_init__(self) -> None:
+        """Refuse blocks of nothing."""
+        if self.size < 1:
+            raise InputError(f"--block {self.size}: allowed are values >= 1")
+
+    @property
+    def uri(self) -> str:
+        """Where these blocks are: data, classifier and block size are in the name."""
+        told = [self.dataset.manifest.content_hash, self.scorer.name, self.scorer.classes, self.size]
+        return storage.join(self.folder, hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16])
+
+    @property
+    def starts(self) -> range:
+        """The first row of every block."""
+        return range(0, len(self.dataset), self.size)
+
+    def rows(self, start: int) -> npt.NDArray[np.int64]:
+        """The positions in the index of a block."""
+        return np.arange(start, min(start + self.size, len(self.dataset)), dtype=np.int64)
+
+    def read(self, start: int) -> Scores | None:
+        """A stored block (n, K), or None where it is missing or damaged."""
+        where = self._where(start)
+        try:
+            table = pq.read_table(storage.open_input(where))
+            found = np.stack([table[f"p_{name}"].to_numpy() for name in self.scorer.classes], axis=1)
+        except (storage.StorageError, pa.ArrowInvalid, KeyError, ValueError):
+            return None
+        return found.astype(np.float32) if len(found) == len(self.rows(start)) else None
+
+    def write(self, start: int, score: Score) -> None:
+        """Score a block and store it."""
+        parts = np.array_split(self.rows(start), range(BATCH, len(self.rows(start)), BATCH))
+        found = np.concatenate([score_rows(self.dataset, rows, self.scorer, score) for rows in parts])
+        columns = {f"p_{name}": pa.array(found[:, k], pa.float32()) for k, name in enumerate(self.scorer.classes)}
+        write_table(self._where(start), pa.table(columns))
+
+    def _where(self, start: int) -> str:
+        return storage.join(self.uri, f"{start:010d}.parquet")
+
+
+def score_dataset(blocks: Blocks, parallel: int = 1, on_scored: Callable[[int], None] = lambda _: None) -> Scores:
+    """(N, K) probabilities of every row; NaN where an image cannot be decoded.
+
+    Args:
+        blocks: what is there is taken, the rest is scored.
+        parallel: processes; 1 is this one, more are an actor pool of Ray Data.
+        on_scored: told how many rows are new, for progress.
+
+    Raises:
+        InputError: the cluster has fewer CPUs, or the blocks cannot be written or read by this process.
+    """
+    stored = {name.removesuffix(".parquet") for name in storage.list_names(blocks.uri)}
+    found = {s: blocks.read(s) for s in blocks.starts if f"{s:010d}" in stored}
+    missing = [start for start in blocks.starts if found.get(start) is None]
+    on_scored(len(blocks.dataset) - sum(len(blocks.rows(start)) for start in missing))
+    for start in _score_here(blocks, missing) if parallel == 1 else _score_ray(blocks, missing, parallel):
+        found[start] = blocks.read(start)
+        on_scored(len(blocks.rows(start)))
+    scores = np.full((len(blocks.dataset), len(blocks.scorer.classes)), np.nan, np.float32)
+    for start in blocks.starts:
+        block = found[start]
+        if block is None:
+            raise InputError(f"scores in {blocks.uri} cannot be read here: workers on other machines need s3://…")
+        scores[blocks.rows(start)] = block
+    return scores
+
+
+def _score_here(blocks: Blocks, starts: Sequence[int]) -> Iterator[int]:
+    if not starts:
+        return
+    score = blocks.scorer.make()
+    for start in starts:
+        blocks.write(start, score)
+        yield start
+
+
+class _Actor:
+    """One member of the pool: the network is loaded once."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks, self.score = blocks, blocks.scorer.make()
+
+    def __call__(self, batch: dict[str, npt.NDArray[np.int64]]) -> dict[str, npt.NDArray[Any]]:
+        for start in map(int, batch["start"]):
+            if self.blocks.read(start) is None:  # a task that is tried again finds what it stored before
+                self.blocks.write(start, self.score)
+        return batch
+
+
+def _score_ray(blocks: Blocks, starts: Sequence[int], parallel: int) -> Iterator[int]:
+    if not starts:
+        return
+    start_ray()
+    import ray
+
+    require_cpus(parallel, f"--parallel {parallel}")
+    # Blocks that are there already need no reading task, which would want a CPU of its own.
+    scored = ray.data.from_arrow([pa.table({"start": [start]}) for start in starts]).map_batches(
+        _Actor,
+        fn_constructor_args=(blocks,),
+        compute=ray.data.ActorPoolStrategy(size=parallel),
+        batch_size=None,
+        num_cpus=1,
+        num_gpus=1 if ray.cluster_resources().get("GPU", 0) >= parallel else 0,
+    )
+    for batch in scored.iter_batches(batch_size=None, batch_format="numpy"):
+        yield from (int(start) for start in batch["start"])
