@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import difflib
 import errno
@@ -84,6 +85,28 @@ def run(main: Callable[[], None]) -> None:
         if error.errno not in _OUTSIDE:
             raise
         _end(f"error: {error.strerror}: {error.filename or 'no file named'}", EXIT_INPUT)
+
+
+def job(main: Callable[[], None]) -> None:
+    """``run`` as the last thing that this process does.
+
+    The process then ends without the destructors of the C++ libraries: under load one of their thread pools was
+    seen to abort there, which turned a job's status of 2 into one of a crash.
+    """
+    status: list[int] = []
+    atexit.register(_leave, status)  # the first to be registered runs last: Ray, MLflow and temporary files are done
+    try:
+        run(main)
+        status.append(0)
+    except SystemExit as error:
+        status.append(int(error.code or 0))
+
+
+def _leave(status: list[int]) -> None:
+    if status:  # a fault of ours ends as Python ends it, with its traceback
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status[0])
 
 
 def _end(message: str, status: int) -> None:

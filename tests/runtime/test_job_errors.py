@@ -6,7 +6,11 @@ pytest tests/runtime/test_job_errors.py
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -15,6 +19,8 @@ import tyro
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
 from stargan_ray.runtime.cli import run
+
+ROOT = str(Path(__file__).parents[2])
 
 
 def ending(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str]:
@@ -41,6 +47,41 @@ def test_our_faults_keep_their_traceback(error: Exception) -> None:
 
     with pytest.raises(type(error)):
         run(main)
+
+
+PROCESS = """
+import atexit, sys
+from stargan_ray.errors import InputError
+from stargan_ray.runtime import cli
+def main():
+    atexit.register(lambda: print("cleaned up"))
+    print("working")
+    {what}
+cli.job(main)
+print("after")
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "said"),
+    [
+        ("pass", 0, ""),
+        ("raise InputError('wrong flag')", 2, "error: wrong flag\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted: the same command again goes on from here\n"),
+    ],
+)
+def test_a_process_ends_with_its_status_after_what_was_registered(what: str, status: int, said: str) -> None:
+    command = [sys.executable, "-c", PROCESS.format(what=what)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ROOT})
+    assert (done.returncode, done.stderr) == (status, said)
+    assert done.stdout.splitlines() == ["working", "after", "cleaned up"]
+
+
+def test_a_process_with_a_fault_of_ours_shows_its_traceback() -> None:
+    command = [sys.executable, "-c", PROCESS.format(what="raise ValueError('ours')")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ROOT})
+    assert done.returncode == 1
+    assert "ValueError: ours" in done.stderr
 
 
 def test_a_job_that_works_just_returns() -> None:
