@@ -3,6 +3,7 @@
     python jobs/ingest.py faces --out data/faces --faces.people 200
     python jobs/ingest.py folder photos/ --out s3://bucket/photos --parallel 4
     python jobs/ingest.py folder photos.csv --out data/photos
+    python jobs/ingest.py fer2013 fer2013.csv --out data/fer2013
 
 The same command again continues where a stopped one left off, and does nothing where one was done.
 """
@@ -16,7 +17,7 @@ import tyro
 
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.readers.faces import read_faces
-from stargan_ray.data.readers.files import Limits
+from stargan_ray.data.readers.fer2013 import Fer2013Config, read_fer2013
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError
@@ -56,27 +57,30 @@ class Faces(Output):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder(Output):
-    """A folder {train,val,test}/<domain>/*, or a CSV with path, expression, identity, split.
-
-    Attributes:
-        path: the folder or the CSV.
-        limits: what is refused.
-        allow_missing: accept a domain without images in train or in val.
-    """
+class Folder(Output, FolderConfig):
+    """A folder {train,val,test}/<domain>/*, or a CSV with path, expression, identity, split."""
 
     path: tyro.conf.Positional[str]
-    limits: Limits = field(default_factory=Limits)
-    allow_missing: bool = False
 
     def source(self) -> Source:
         """The files, listed but not read yet."""
-        return read_folder(FolderConfig(self.path, self.limits, self.allow_missing), self.shard_rows)
+        return read_folder(self, self.shard_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fer2013(Output, Fer2013Config):
+    """FER2013: fer2013.csv, icml_face_data.csv or folders of expressions."""
+
+    path: tyro.conf.Positional[str]
+
+    def source(self) -> Source:
+        """The images, found but not read yet."""
+        return read_fer2013(self, self.shard_rows)
 
 
 def main() -> None:
     """Parse, write, print where the result is."""
-    job = cli.parse(Faces | Folder, __doc__)
+    job = cli.parse(Faces | Folder | Fer2013, __doc__)
     manifest = ingest.ingest(job.source(), job.out, parallel=job.parallel, overwrite=job.overwrite)
     rich.print(ingest.table(manifest))
     for reason, count in manifest.skipped.items():
