@@ -16,6 +16,7 @@ import rich
 import tyro
 
 from stargan_ray.data.faces import FacesConfig
+from stargan_ray.data.readers.affectnet import AffectnetConfig, read_affectnet
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.readers.fer2013 import Fer2013Config, read_fer2013
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
@@ -78,9 +79,20 @@ class Fer2013(Output, Fer2013Config):
         return read_fer2013(self, self.shard_rows)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Affectnet(Output, AffectnetConfig):
+    """AffectNet: the official lists, the newer release, or folders of expressions."""
+
+    path: tyro.conf.Positional[str]
+
+    def source(self) -> Source:
+        """The images, found but not read yet."""
+        return read_affectnet(self, self.shard_rows)
+
+
 def main() -> None:
     """Parse, write, print where the result is."""
-    job = cli.parse(Faces | Folder | Fer2013, __doc__)
+    job = cli.parse(Faces | Folder | Fer2013 | Affectnet, __doc__)
     manifest = ingest.ingest(job.source(), job.out, parallel=job.parallel, overwrite=job.overwrite)
     rich.print(ingest.table(manifest))
     for reason, count in manifest.skipped.items():

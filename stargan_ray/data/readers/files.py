@@ -175,7 +175,7 @@ class Layout:
             )
         units: list[FilesUnit] = []
         for split in SPLITS:
-            for entries in _cut([entry for entry in self.entries if entry.split == split], shard_rows):
+            for entries in cut([entry for entry in self.entries if entry.split == split], shard_rows):
                 labels = tuple(None if entry.domain is None else index[entry.domain] for entry in entries)
                 units.append(FilesUnit(len(units), str(description["reader"]), entries, labels, limits))
         return Source(
@@ -206,7 +206,8 @@ def split_by_hash(name: str, *, test: bool = True) -> str:
     return "test" if share < 0.2 and test else "train"
 
 
-def _cut(entries: list[Entry], shard_rows: int) -> Iterator[tuple[Entry, ...]]:
+def cut(entries: Sequence[Entry], shard_rows: int) -> Iterator[tuple[Entry, ...]]:
+    """The entries in parts of at most ``shard_rows`` that fit into memory together."""
     part: list[Entry] = []
     size = 0
     for entry in entries:

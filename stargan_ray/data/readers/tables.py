@@ -7,7 +7,7 @@ import difflib
 import io
 from collections.abc import Iterator, Sequence
 
-from stargan_ray.data.trees import File, read_files
+from stargan_ray.data.trees import File, open_file
 from stargan_ray.errors import InputError
 
 
@@ -22,7 +22,7 @@ def columns(header: Sequence[str], wanted: Sequence[str], where: str) -> dict[st
     Raises:
         InputError: If one is missing: which, what was found, and the nearest of it.
     """
-    found = [name.strip().strip("\ufeff").lower() for name in header]
+    found = [_plain(name) for name in header]
     for name in wanted:
         if name.lower() not in found:
             near = difflib.get_close_matches(name.lower(), found, n=1)
@@ -34,30 +34,40 @@ def columns(header: Sequence[str], wanted: Sequence[str], where: str) -> dict[st
     return {name: found.index(name.lower()) for name in wanted}
 
 
-def table_lines(file: File, where: str) -> list[list[str]]:
-    """All lines of a small table that are not empty, the header first.
-
-    Raises:
-        InputError: If it cannot be read, is empty, or is no text in UTF-8.
-    """
-    data = next(read_files([file]))
-    if data is None:
-        raise InputError(f"{where} cannot be read: check the file and its rights")
-    try:
-        lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{where} is no CSV in UTF-8 ({error}): save it as one") from error
-    if not lines:
-        raise InputError(f"{where} is empty: line 1 names the columns")
-    return lines
-
-
-def records(lines: Sequence[Sequence[str]], at: dict[str, int]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number and named values of each line, from line 2 on; a value that a short line lacks is empty.
+def read_table(
+    file: File, wanted: Sequence[str], where: str, published: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number and wanted values of each line that is not empty; a value that a short line lacks is empty.
 
     Args:
-        lines: Those of :func:`table_lines`.
-        at: Positions, from :func:`columns`.
+        file: The CSV, which is read line by line.
+        wanted: Names of the columns.
+        where: The table, for errors.
+        published: All columns in their published order, for a copy whose line 1 is no header already.
+
+    Raises:
+        InputError: If it is empty, lacks a column, or is no CSV in UTF-8.
     """
-    for number, line in enumerate(lines[1:], start=2):
-        yield number, {name: line[place].strip() if place < len(line) else "" for name, place in at.items()}
+    try:
+        with open_file(file) as stream:
+            lines = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""))
+            at: dict[str, int] | None = None
+            for line in lines:
+                if at is None:
+                    names = [name.lower() for name in published]
+                    bare = len(line) == len(names) and not {_plain(name) for name in line} & set(names)
+                    at = columns(published if bare else line, wanted, where)
+                    if not bare:
+                        continue
+                if line:
+                    yield lines.line_num, {n: line[i].strip() if i < len(line) else "" for n, i in at.items()}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{where} is no CSV in UTF-8 ({error}): save it as one") from error
+    except OSError as error:
+        raise InputError(f"{where} cannot be read ({error}): get the file again") from error
+    if at is None:
+        raise InputError(f"{where} is empty: line 1 names {', '.join(wanted)}")
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip("\ufeff").strip().lower()
