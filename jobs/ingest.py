@@ -20,6 +20,8 @@ from stargan_ray.data.readers.affectnet import AffectnetConfig, read_affectnet
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.readers.fer2013 import Fer2013Config, read_fer2013
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
+from stargan_ray.data.readers.kdef import KdefConfig, read_kdef
+from stargan_ray.data.readers.lfw import LfwConfig, read_lfw
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli, ingest
@@ -90,9 +92,31 @@ class Affectnet(Output, AffectnetConfig):
         return read_affectnet(self, self.shard_rows)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lfw(Output, LfwConfig):
+    """LFW: people in folders, or all images in one."""
+
+    path: tyro.conf.Positional[str]
+
+    def source(self) -> Source:
+        """The images, found but not read yet."""
+        return read_lfw(self, self.shard_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kdef(Output, KdefConfig):
+    """KDEF: 70 people, seven expressions, five angles."""
+
+    path: tyro.conf.Positional[str]
+
+    def source(self) -> Source:
+        """The images, found but not read yet."""
+        return read_kdef(self, self.shard_rows)
+
+
 def main() -> None:
     """Parse, write, print where the result is."""
-    job = cli.parse(Faces | Folder | Fer2013 | Affectnet, __doc__)
+    job = cli.parse(Faces | Folder | Fer2013 | Affectnet | Lfw | Kdef, __doc__)
     manifest = ingest.ingest(job.source(), job.out, parallel=job.parallel, overwrite=job.overwrite)
     rich.print(ingest.table(manifest))
     for reason, count in manifest.skipped.items():

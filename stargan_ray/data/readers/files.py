@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stargan_ray.data.decode import UndecodableError, check, crop
+from stargan_ray.data.decode import UndecodableError, brightness, check, crop
 from stargan_ray.data.locations import shown
 from stargan_ray.data.readers.names import domains_of
 from stargan_ray.data.schema import SPLITS, Row, Skipped
@@ -62,11 +62,13 @@ class FilesUnit:
     entries: tuple[Entry, ...]
     expressions: tuple[int | None, ...]  # of the entries
     limits: Limits
+    darkest: float = 0.0  # images with a lower mean grey value, of 255, are skipped
 
     @property
     def fingerprint(self) -> str:
         """Hash of the files' names, sizes, times and labels and of the limits."""
-        told = [self.reader, [entry.told() for entry in self.entries], self.expressions, vars(self.limits)]
+        entries = [entry.told() for entry in self.entries]
+        told = [self.reader, entries, self.expressions, vars(self.limits), self.darkest]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def produce(self) -> Iterator[Row | Skipped]:
@@ -77,15 +79,19 @@ class FilesUnit:
             if entry.file.size > self.limits.max_bytes:
                 yield Skipped(entry.key, "oversized")
             else:
-                yield row_of(entry, next(contents), expression, self.reader, self.limits)
+                yield row_of(entry, next(contents), expression, self.reader, self.limits, self.darkest)
 
 
-def row_of(entry: Entry, data: bytes | None, expression: int | None, reader: str, limits: Limits) -> Row | Skipped:
+def row_of(
+    entry: Entry, data: bytes | None, expression: int | None, reader: str, limits: Limits, darkest: float = 0.0
+) -> Row | Skipped:
     """The row of a file's bytes, which are None if they cannot be read, or why there is none."""
     try:
         if data is None:
             return Skipped(entry.key, "unreadable")
         check(data, limits.max_pixels)
+        if darkest and brightness(data) < darkest:
+            return Skipped(entry.key, "almost black")
         if entry.box is not None:
             data = crop(data, entry.box)
     except UndecodableError as error:
@@ -101,6 +107,7 @@ class Layout:
     skipped: list[Skipped] = field(default_factory=list)
     domains: set[str] = field(default_factory=set)  # also of folders that turned out empty
     notes: list[str] = field(default_factory=list)
+    darkest: float = 0.0  # as in FilesUnit
 
     def take(
         self,
@@ -177,7 +184,7 @@ class Layout:
         for split in SPLITS:
             for entries in cut([entry for entry in self.entries if entry.split == split], shard_rows):
                 labels = tuple(None if entry.domain is None else index[entry.domain] for entry in entries)
-                units.append(FilesUnit(len(units), str(description["reader"]), entries, labels, limits))
+                units.append(FilesUnit(len(units), str(description["reader"]), entries, labels, limits, self.darkest))
         return Source(
             description={**description, **vars(limits)},
             domains=domains,

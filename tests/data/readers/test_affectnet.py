@@ -23,17 +23,7 @@ from stargan_ray.data.units import Source
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 
-HEADER = [
-    "subDirectory_filePath",
-    "face_x",
-    "face_y",
-    "face_width",
-    "face_height",
-    "facial_landmarks",
-    "expression",
-    "valence",
-    "arousal",
-]
+HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
 
 
 def picture(seed: int, kind: str = "JPEG") -> bytes:
@@ -71,7 +61,7 @@ def image(out: Path, key: str) -> bytes:
 
 def official(root: Path, extra: tuple[str, ...] = (), header: bool = True) -> Path:
     """Two images of each expression in train, one in val, and the lines of ``extra``."""
-    lines = {"training": [",".join(HEADER)], "validation": [",".join(HEADER)] if header else []}
+    lines = {"training": [HEADER], "validation": [HEADER] if header else []}
     for code in range(8):
         for n, name in enumerate(("training", "training", "validation")):
             path = f"{n + 1}/{code:02d}abc{n}.jpg"
