@@ -1,14 +1,20 @@
-"""Where a published data set lies: a folder at a path or URI. Readers list and read through this one seam."""
+"""Where a published data set lies: a folder or an archive at a path or URI.
+
+Readers list and read through this one seam, so that every layout works in each of them.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from stargan_ray.data import storage
+from stargan_ray.data.archive_members import open_member, read_members
+from stargan_ray.data.archives import Archive, kind_of, list_archive
 from stargan_ray.data.locations import shown
+from stargan_ray.data.schema import Skipped
 from stargan_ray.data.storage import Listed
 from stargan_ray.data.units import Source
 from stargan_ray.errors import InputError
@@ -23,6 +29,7 @@ class File:
     uri: str
     size: int  # bytes
     modified: int  # ns: a changed file is read again
+    offset: int | None = None  # in the archive at the URI; None is the file at the URI itself
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Tree:
     root: str  # the path or URI that was given
     folder: tuple[str, ...] = ()  # of this tree, below the root
     alone: File | None = None  # the root itself, where it is a file and no folder
+    archive: Archive | None = None  # the root itself, where it is one
 
     @property
     def where(self) -> str:
@@ -40,7 +48,7 @@ class Tree:
 
     def below(self, *folder: str) -> Tree:
         """The tree of a folder in this one."""
-        return Tree(self.root, (*self.folder, *folder))
+        return replace(self, folder=(*self.folder, *folder))
 
     def list(self, *folder: str) -> list[Listed]:
         """What lies directly in a folder, sorted by name; empty when there is no such folder.
@@ -48,12 +56,17 @@ class Tree:
         Raises:
             StorageError: If the folder cannot be listed.
         """
+        if self.archive is not None:
+            return self.archive.list((*self.folder, *folder))
         if self.alone is not None:
             return []
         return storage.list_folder(storage.join(self.root, *self.folder, *folder))
 
     def file(self, folder: Sequence[str], listed: Listed) -> File:
         """Where the bytes of something listed in a folder are."""
+        if self.archive is not None:
+            offset = self.archive.offsets[(*self.folder, *folder, listed.name)]
+            return File(self.root, listed.size or 0, listed.modified, offset)
         uri = storage.join(self.root, *self.folder, *folder, listed.name)
         return File(uri, listed.size or 0, listed.modified)
 
@@ -73,11 +86,11 @@ def open_tree(path: str, expected: str) -> Tree:
     """The tree at a path or URI.
 
     Args:
-        path: A folder, or a file, which is then alone in its tree.
+        path: A folder, an archive, or another file, which is then alone in its tree.
         expected: What should be there, for the error.
 
     Raises:
-        InputError: If nothing is there.
+        InputError: If nothing is there, or it is an archive that cannot be used.
     """
     uri = storage.absolute(path)
     if not storage.exists(uri):
@@ -88,7 +101,16 @@ def open_tree(path: str, expected: str) -> Tree:
         return Tree(uri)
     name = storage.resolve(uri)[1].rpartition("/")[2]
     times = [listed.modified for listed in storage.list_folder(storage.parent(uri)) if listed.name == name]
-    return Tree(uri, alone=File(uri, size, times[0] if times else 0))
+    modified = times[0] if times else 0
+    if kind_of(uri) is not None:
+        return Tree(uri, archive=list_archive(uri, size, modified))
+    return Tree(uri, alone=File(uri, size, modified))
+
+
+def with_refused(source: Source, tree: Tree) -> Source:
+    """The source, which also counts what was refused of the archive that it is in."""
+    refused = () if tree.archive is None else tuple(Skipped(*each) for each in tree.archive.refused)
+    return replace(source, skipped=(*refused, *source.skipped))
 
 
 def locate(tree: Tree, data_set: str, layouts: Mapping[str, Callable[[Tree], Source | None]]) -> Source:
@@ -107,7 +129,7 @@ def locate(tree: Tree, data_set: str, layouts: Mapping[str, Callable[[Tree], Sou
         for find in layouts.values():
             found = find(here)
             if found is not None:
-                return found
+                return with_refused(found, tree)
         folders = [listed.name for listed in here.list() if listed.folder and not hidden(listed.name)]
         if len(folders) != 1:
             break
@@ -128,11 +150,21 @@ def open_file(file: File) -> BinaryIO:
     Raises:
         StorageError: If it cannot be opened.
     """
+    if file.offset is not None:
+        return open_member(file.uri, file.modified, file.offset, file.size)
     return cast(BinaryIO, io.BufferedReader(storage.open_input(file.uri)))
 
 
 def read_files(files: Sequence[File]) -> Iterator[bytes | None]:
-    """The bytes of each file, in the order given; None for one that cannot be read."""
+    """The bytes of each file, in the order given; None for one that cannot be read.
+
+    Args:
+        files: All of one tree.
+    """
+    if files and files[0].offset is not None:
+        places = [(file.offset or 0, file.size) for file in files]
+        yield from read_members(files[0].uri, files[0].modified, places)
+        return
     for file in files:
         try:
             yield storage.read_bytes(file.uri)

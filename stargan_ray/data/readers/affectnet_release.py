@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stargan_ray.data.readers.affectnet_lists import expression_or_reason
-from stargan_ray.data.readers.files import Entry, FilesUnit, Layout, Limits, cut
+from stargan_ray.data.readers.files import Entry, Layout, Limits, cut, row_of
 from stargan_ray.data.schema import EXPRESSIONS, Row, Skipped
 from stargan_ray.data.trees import File, Tree, read_files
 
@@ -40,16 +40,17 @@ class AnnotatedUnit:
 
     def produce(self) -> Iterator[Row | Skipped]:
         """A row for every usable image with an expression, a reason for every other."""
-        known: list[Entry] = []
-        expressions: list[int] = []
-        for entry, data in zip(self.entries, read_files(self.labels), strict=True):
-            expression, reason = _label(data)
+        small = [entry.file for entry in self.entries if entry.file.size <= self.limits.max_bytes]
+        contents = read_files([*self.labels, *small])  # together: an archive may be gone through once only
+        told = [_label(next(contents)) for _ in self.labels]
+        for entry, (expression, reason) in zip(self.entries, told, strict=True):
+            data = next(contents) if entry.file.size <= self.limits.max_bytes else None
             if expression is None:
                 yield Skipped(entry.key, reason)
+            elif entry.file.size > self.limits.max_bytes:
+                yield Skipped(entry.key, "oversized")
             else:
-                known.append(entry)
-                expressions.append(EXPRESSIONS.index(expression))
-        yield from FilesUnit(self.number, "affectnet", tuple(known), tuple(expressions), self.limits).produce()
+                yield row_of(entry, data, EXPRESSIONS.index(expression), "affectnet", self.limits)
 
 
 def _label(data: bytes | None) -> tuple[str | None, str]:

@@ -1,8 +1,9 @@
 """Reader of plain folders: ``{train,val,test}/<domain>/*``, or a CSV with path, expression, identity, split.
 
-The domains are the folders' names in alphabetical order; if all of them are expressions in some spelling,
-they are the project's expressions in its own order. Of the CSV only ``path`` is required, relative to the CSV
-or whole; an empty expression is a row without one, and without the column ``split`` every row is in train.
+The folder may be in an archive. The domains are the folders' names in alphabetical order; if all of them are
+expressions in some spelling, they are the project's expressions in its own order. Of the CSV only ``path`` is
+required, relative to the CSV or whole; an empty expression is a row without one, and without the column
+``split`` every row is in train.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from stargan_ray.data import storage
 from stargan_ray.data.locations import shown
 from stargan_ray.data.readers.files import Entry, Layout, Limits
 from stargan_ray.data.readers.names import SPLIT_FOLDERS
-from stargan_ray.data.trees import File, Tree, open_tree
+from stargan_ray.data.trees import File, Tree, open_tree, with_refused
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError
 
@@ -28,7 +29,7 @@ class FolderConfig:
     """Which folder, and what to accept of it.
 
     Attributes:
-        path: the folder with train/ and val/, or the CSV; a path or a URI.
+        path: the folder or archive with train/ and val/, or the CSV; a path or a URI.
         limits: what is refused.
         allow_missing: accept a domain without images in train or in val.
     """
@@ -54,7 +55,8 @@ def read_folder(config: FolderConfig, shard_rows: int = SHARD_ROWS) -> Source:
     if not config.allow_missing:
         layout.require_domains(path)
     described = {"reader": "folder", "path": path, "allow_missing": config.allow_missing}
-    return layout.source(described, config.limits, every_domain=not config.allow_missing, shard_rows=shard_rows)
+    every = not config.allow_missing
+    return with_refused(layout.source(described, config.limits, every_domain=every, shard_rows=shard_rows), tree)
 
 
 def _read_tree(tree: Tree) -> Layout:
