@@ -19,6 +19,7 @@ from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.readers.affectnet import AffectnetConfig, read_affectnet
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.readers.fer2013 import Fer2013Config, read_fer2013
+from stargan_ray.data.readers.ferplus import FerplusConfig, read_ferplus
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
 from stargan_ray.data.readers.kdef import KdefConfig, read_kdef
 from stargan_ray.data.readers.lfw import LfwConfig, read_lfw
@@ -82,6 +83,17 @@ class Fer2013(Output, Fer2013Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ferplus(Output, FerplusConfig):
+    """FER+: the votes of fer2013new.csv over FER2013's table."""
+
+    path: tyro.conf.Positional[str]
+
+    def source(self) -> Source:
+        """The images, found but not read yet."""
+        return read_ferplus(self, self.shard_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Affectnet(Output, AffectnetConfig):
     """AffectNet: the official lists, the newer release, or folders of expressions."""
 
@@ -116,7 +128,7 @@ class Kdef(Output, KdefConfig):
 
 def main() -> None:
     """Parse, write, print where the result is."""
-    job = cli.parse(Faces | Folder | Fer2013 | Affectnet | Lfw | Kdef, __doc__)
+    job = cli.parse(Faces | Folder | Fer2013 | Ferplus | Affectnet | Lfw | Kdef, __doc__)
     manifest = ingest.ingest(job.source(), job.out, parallel=job.parallel, overwrite=job.overwrite)
     rich.print(ingest.table(manifest))
     for reason, count in manifest.skipped.items():
