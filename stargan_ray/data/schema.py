@@ -4,7 +4,8 @@ A data set is a folder at a URI:
 
     manifest.json          written last: a folder without it is not a data set
     rows/<split>-<n>.parquet   rows of ROW_SCHEMA, row groups of ROW_GROUP rows
-    index.parquet          INDEX_SCHEMA: one line a row, without the image, in storage order
+    index.parquet          INDEX_SCHEMA: one line a row, without the image, in storage order; what it does not name
+                           is not in the data set (duplicates that were dropped)
     skipped.parquet        what was not taken over: path, reason
     truth/<n>.parquet      TRUTH_SCHEMA, generated faces only; read by stargan_ray.evaluation alone
 """

@@ -66,7 +66,7 @@ def _read_table(tree: Tree, config: Fer2013Config, shard_rows: int) -> Source | 
     table = find_table(tree)
     if table is None:
         return None
-    at, parts = pixel_table(table, tree.root, shard_rows)
+    at, parts = pixel_table(*table, shard_rows)
     codes = tuple(FER_EXPRESSIONS.index(name) for name in CODES)
     units = tuple(PixelsUnit(number, "fer2013", lines, at, codes) for number, lines in enumerate(parts))
     return Source(_described(tree, config), FER_EXPRESSIONS, units, every_domain=not config.allow_missing)
@@ -82,11 +82,12 @@ def _read_folders(tree: Tree, config: Fer2013Config, shard_rows: int) -> Source 
     return layout.source(_described(tree, config), config.limits, every_domain=every, shard_rows=shard_rows)
 
 
-def find_table(tree: Tree) -> File | None:
-    """The table of images in a folder, or the given file itself."""
+def find_table(tree: Tree) -> tuple[File, str] | None:
+    """The table of images in a folder, or the given file itself, and how messages name it."""
     if tree.alone is not None:
-        return tree.alone if tree.root.partition("?")[0].lower().endswith(".csv") else None
-    return next((file for name in TABLES if (file := tree.find(name)) is not None), None)
+        return (tree.alone, tree.where) if tree.root.partition("?")[0].lower().endswith(".csv") else None
+    found = ((tree.find(name), f"{tree.where}/{name}") for name in TABLES)
+    return next(((file, where) for file, where in found if file is not None), None)
 
 
 def _augmented(listed: Listed) -> str | None:

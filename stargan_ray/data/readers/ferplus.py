@@ -62,10 +62,10 @@ def _read(tree: Tree, config: FerplusConfig, shard_rows: int) -> Source | None:
     if table is None:
         return None
     labels = _labels(tree, config)
-    at, parts = pixel_table(table, tree.root, shard_rows)
+    at, parts = pixel_table(*table, shard_rows)
     images = parts[-1].first + parts[-1].count
     if images != len(labels):
-        raise InputError(f"{tree.where} has {images} images, the votes are for {len(labels)}: they belong line to line")
+        raise InputError(f"{table[1]} has {images} images, the votes are for {len(labels)}: they belong line to line")
     units = tuple(
         PixelsUnit(number, "ferplus", part, at, (), labels[part.first : part.first + part.count])
         for number, part in enumerate(parts)
