@@ -35,19 +35,21 @@ def open_member(uri: str, modified: int, offset: int, size: int) -> BinaryIO:
         size: Its bytes.
 
     Raises:
-        InputError: If the archive cannot be read, or has changed.
+        InputError: If the archive cannot be read, or has changed. Reading raises OSError where it is damaged.
     """
     try:
         if kind_of(uri) == "zip":
             file, members = _zip(uri, modified)
-            return cast(BinaryIO, file.open(members[offset]))
-        return cast(BinaryIO, io.BufferedReader(_Window(unpacked(uri), offset, size), 1 << 16))
+            window = _Window(cast(BinaryIO, file.open(members[offset])), 0, size)
+        else:
+            window = _Window(unpacked(uri), offset, size)
     except (*BROKEN, KeyError) as error:
         raise InputError(f"{uri} cannot be read as it was listed ({error}): get it again") from error
+    return cast(BinaryIO, io.BufferedReader(window, 1 << 16))
 
 
 class _Window(io.RawIOBase):
-    """A part of a stream as a stream of its own."""
+    """A part of a stream as a stream of its own; whatever damage is met is an OSError."""
 
     def __init__(self, stream: BinaryIO, start: int, size: int) -> None:
         self._stream, self._start, self._size, self._place = stream, start, size, 0
@@ -67,9 +69,14 @@ class _Window(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         wanted = max(0, min(len(buffer), self._size - self._place))
-        if self._stream.tell() != self._start + self._place:
-            self._stream.seek(self._start + self._place)
-        data = self._stream.read(wanted)
+        try:
+            if self._stream.tell() != self._start + self._place:
+                self._stream.seek(self._start + self._place)
+            data = self._stream.read(wanted)
+        except BROKEN as error:
+            raise OSError(str(error)) from error
+        if wanted and not data:
+            raise OSError("it ends too early")
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)

@@ -100,7 +100,10 @@ def list_archive(uri: str, size: int, modified: int) -> Archive:
             if kind_of(uri) == "zip":
                 _list_zip(archive, stream, size)
             else:
-                _list_tar(archive, _Bounded(stream, size))
+                bounded = _Bounded(stream, size)
+                _list_tar(archive, bounded)
+                if kind_of(uri) == "tar.gz":
+                    bounded.read_to_end()  # where its checksum is
     except BROKEN as error:
         raise InputError(f"{uri} is no whole {kind_of(uri)} archive ({error}): get it again") from error
     return archive
@@ -196,6 +199,10 @@ class _Bounded(io.RawIOBase):
 
     def tell(self) -> int:
         return self._stream.tell()
+
+    def read_to_end(self) -> None:
+        while self.read(_LARGEST_HEADER):
+            self.seek(self.tell())
 
 
 def unpacked(uri: str) -> BinaryIO:

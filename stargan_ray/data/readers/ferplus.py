@@ -99,7 +99,7 @@ def label_of(row: dict[str, str]) -> Label:
     usage = row["Usage"]
     if not row["Image name"]:
         return Label(None, "no image name, which means no face", usage)
-    if not all(row[name].isdecimal() for name in VOTES):
+    if not all(row[name].isdecimal() and len(row[name]) < 4 for name in VOTES):
         return Label(None, "votes are no numbers", usage)
     votes = {name: int(row[name]) for name in VOTES}
     most = max(votes.values())

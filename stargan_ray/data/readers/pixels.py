@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -71,21 +71,26 @@ class PixelsUnit:
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def produce(self) -> Iterator[Row | Skipped]:
-        """A row for every usable line, a reason for every other."""
-        with open_file(self.lines.file) as stream:
-            stream.seek(self.lines.start)
-            for place in range(self.lines.count):
-                key = f"row-{self.lines.first + place:05d}"
-                line = stream.readline(_LONGEST)
-                if len(line) == _LONGEST and not line.endswith(b"\n"):
-                    while line and not line.endswith(b"\n"):
-                        line = stream.readline(_LONGEST)
-                    yield Skipped(key, "wrong number of pixels")
-                else:
-                    yield self._row(key, line, None if self.labels is None else self.labels[place])
+        """A row for every usable line, a reason for every other.
+
+        Raises:
+            InputError: If the table cannot be read any more.
+        """
+        try:
+            with open_file(self.lines.file) as stream:
+                stream.seek(self.lines.start)
+                for place in range(self.lines.count):
+                    key = f"row-{self.lines.first + place:05d}"
+                    label = None if self.labels is None else self.labels[place]
+                    line = _line(stream)
+                    yield Skipped(key, "wrong number of pixels") if line is None else self._row(key, line, label)
+        except OSError as error:
+            raise InputError(f"{self.lines.file.uri} cannot be read ({error}): get it again") from error
 
     def _row(self, key: str, line: bytes, label: Label | None) -> Row | Skipped:
-        values = next(csv.reader([line.decode("utf-8", "replace").strip()]), [])
+        values = _split(line)
+        if values is None:
+            return Skipped(key, "no line of a CSV")
         if not values:
             return Skipped(key, "empty")
         if len(values) <= max(self.at.values()):
@@ -95,7 +100,7 @@ class PixelsUnit:
             return Skipped(key, "unknown Usage")
         if label is None:
             code = values[self.at["emotion"]].strip()
-            if not (code.isdecimal() and int(code) < len(self.expressions)):
+            if code not in map(str, range(len(self.expressions))):
                 return Skipped(key, "label out of range")
             label = Label(self.expressions[int(code)])
         elif label.usage.strip().lower() != usage:
@@ -106,6 +111,24 @@ class PixelsUnit:
         if isinstance(image, str):
             return Skipped(key, image)
         return Row(key, image, label.expression, None, USAGES[usage], self.reader)
+
+
+def _line(stream: BinaryIO) -> bytes | None:
+    """The next line, or None in place of one that is too long for an image."""
+    line = stream.readline(_LONGEST)
+    if len(line) < _LONGEST or line.endswith(b"\n"):
+        return line
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(_LONGEST)
+    return None
+
+
+def _split(line: bytes) -> list[str] | None:
+    """The values of a line, or None where it is no CSV."""
+    try:
+        return next(csv.reader([line.decode("utf-8", "replace").strip()]), [])
+    except csv.Error:
+        return None
 
 
 def _png(pixels: str) -> bytes | str:
@@ -135,19 +158,22 @@ def pixel_table(file: File, where: str, shard_rows: int) -> tuple[dict[str, int]
     Raises:
         InputError: If it cannot be opened, a column is missing, or there is no line below the header.
     """
-    with open_file(file) as stream:
-        header = stream.readline(_LONGEST)
-        if not header.endswith(b"\n"):
-            raise InputError(f"{where} has no line 1 that names the columns: expected emotion, pixels, Usage")
-        names: Sequence[str] = next(csv.reader([header.decode("utf-8", "replace").strip()]), [])
-        at = columns(names, ("emotion", "pixels", "Usage"), where)
-        parts: list[Lines] = []
-        start, count, end = len(header), 0, len(header)
-        for end in _line_ends(stream, len(header)):
-            count += 1
-            if count == shard_rows:
-                parts.append(Lines(file, start, len(parts) * shard_rows, count))
-                start, count = end, 0
+    parts: list[Lines] = []
+    try:
+        with open_file(file) as stream:
+            header = stream.readline(_LONGEST)
+            names = _split(header) if header.endswith(b"\n") else None
+            if names is None:
+                raise InputError(f"{where} has no line 1 that names the columns: expected emotion, pixels, Usage")
+            at = columns(names, ("emotion", "pixels", "Usage"), where)
+            start, count = len(header), 0
+            for end in _line_ends(stream, len(header)):
+                count += 1
+                if count == shard_rows:
+                    parts.append(Lines(file, start, len(parts) * shard_rows, count))
+                    start, count = end, 0
+    except OSError as error:
+        raise InputError(f"{where} cannot be read ({error}): get it again") from error
     if count:
         parts.append(Lines(file, start, len(parts) * shard_rows, count))
     if not parts:

@@ -132,6 +132,8 @@ def test_bad_lines_are_counted_by_reason(tmp_path: Path) -> None:
         (f"7,{values},Training", "label out of range"),
         (f"-1,{values},Training", "label out of range"),
         (f",{values},Training", "label out of range"),
+        (f"{'9' * 5000},{values},Training", "label out of range"),
+        (f"0,{values}\r,Training", "no line of a CSV"),
         (f"0,{values} 7,Training", "wrong number of pixels"),
         ("0,,Training", "wrong number of pixels"),
         (f"0,{'7 ' * 90_000},Training", "wrong number of pixels"),

@@ -5,10 +5,12 @@ pytest tests/data/readers/test_in_archives.py
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import tarfile
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from stargan_ray.data.readers.kdef import KdefConfig, read_kdef
 from stargan_ray.data.readers.lfw import LfwConfig, read_lfw
 from stargan_ray.data.units import Source
 from stargan_ray.data.writing import write_dataset
+from stargan_ray.errors import InputError
 
 KINDS = ("zip", "tar", "tar.gz")
 
@@ -92,3 +95,35 @@ def test_an_archive_on_s3(s3: str, tmp_path: Path, kind: str) -> None:
     expected = write_dataset(str(tmp_path / "1"), read_kdef(KdefConfig(str(root)), 16))
     found = write_dataset(str(tmp_path / "2"), read_kdef(KdefConfig(storage.join(s3, archive.name)), 16))
     assert found.content_hash == expected.content_hash
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_processes_and_a_restart_give_the_same(tmp_path: Path, kind: str) -> None:
+    archive = pack(test_affectnet.release(tmp_path / "in"), tmp_path / f"a.{kind}")
+    source = read_affectnet(AffectnetConfig(str(archive)), 3)
+    expected = write_dataset(str(tmp_path / "1"), source)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        found = write_dataset(str(tmp_path / "2"), source, map_tasks=lambda do, tasks: pool.map(do, tasks[::-1]))
+    assert found == expected
+    (tmp_path / "2" / "manifest.json").unlink()  # as after a kill
+    (tmp_path / "2" / "rows" / "train-00001.parquet").unlink()
+    reused: list[bool] = []
+    again = read_affectnet(AffectnetConfig(str(archive)), 3)
+    assert write_dataset(str(tmp_path / "2"), again, on_written=lambda each: reused.append(each.reused)) == expected
+    assert reused.count(False) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_that_was_damaged_after_it_was_listed_is_one_line(tmp_path: Path, kind: str) -> None:
+    root = test_fer2013.table(tmp_path / "in" / "fer2013.csv").parent
+    archive = pack(root, tmp_path / f"a.{kind}")
+    source = read_fer2013(Fer2013Config(str(archive)), 5)
+    whole = archive.read_bytes()
+    middle = len(whole) // 2
+    archive.write_bytes(whole[:middle] + (bytes(2000) + whole[middle + 2000 :] if kind == "zip" else b""))
+    with pytest.raises(InputError, match=f"a.{kind} cannot be read .*: get it again"):
+        write_dataset(str(tmp_path / "out"), source)
+    archive.write_bytes(whole[:middle] + bytes(2000) + whole[middle + 2000 :])
+    if kind != "tar":  # which has no checksum of its members
+        with pytest.raises(InputError, match=r"cannot be read|is no whole"):
+            read_fer2013(Fer2013Config(str(archive)), 5)
