@@ -26,9 +26,7 @@ ROW_GROUP = 64  # rows read together: the unit of random access into a shard
 ROW_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),  # unique in the data set, stable over re-ingests
-        pa.field(
-            "image", pa.binary(), nullable=False
-        ),  # JPEG/PNG/WebP/BMP bytes as they came; PNG of a crop or of grey values
+        pa.field("image", pa.binary(), nullable=False),  # the file as it came; a PNG of a crop or of pixel values
         pa.field("expression", pa.int8()),  # index into the manifest's domains, or null
         pa.field("identity", pa.string()),  # the person's name or number, or null
         pa.field("split", pa.string(), nullable=False),  # one of SPLITS
