@@ -81,6 +81,31 @@ def check(data: bytes, max_pixels: int) -> None:
         raise UndecodableError("unreadable", str(error)) from error
 
 
+def crop(data: bytes, box: tuple[int, int, int, int]) -> bytes:
+    """A part of an image as a PNG, which loses nothing of it.
+
+    Args:
+        data: An image that :func:`check` has taken.
+        box: Left, top, width and height in pixels of the upright image; what reaches over its edge is cut off.
+
+    Raises:
+        UndecodableError: With reason ``no face box`` if nothing of the image lies in the box.
+    """
+    image = _rgb(_upright(_open(data)))
+    left, top, width, height = box
+    inside = (max(left, 0), max(top, 0), min(left + width, image.width), min(top + height, image.height))
+    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+        raise UndecodableError("no face box", f"{box} of {image.width} × {image.height} pixels")
+    out = io.BytesIO()
+    image.crop(inside).save(out, "PNG")
+    return out.getvalue()
+
+
+def brightness(data: bytes) -> float:
+    """The mean grey value of an image that :func:`check` has taken, in [0, 255]."""
+    return float(np.asarray(_rgb(_open(data)).convert("L")).mean())
+
+
 def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)

@@ -135,6 +135,11 @@ def parent(uri: str) -> str:
     return (base.rstrip("/").rpartition("/")[0] or "/") + question + query
 
 
+def shown(name: str) -> str:
+    """The name as text that can be stored; another text than the name where that is no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 @functools.lru_cache(maxsize=16)
 def _s3(parts: SplitResult, settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
     """The S3 file system that a URI and the environment describe; one connection pool for each pair."""

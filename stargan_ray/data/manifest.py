@@ -39,10 +39,11 @@ class Manifest:
     rows_by_split: Mapping[str, int]
     rows_by_domain: Mapping[str, Mapping[str, int]]  # split -> domain, or UNLABELLED -> rows
     identities: Mapping[str, int]  # split -> different people
-    image_bytes: int  # of all images together
+    image_bytes: int  # of all images in the shards, also of duplicates that the index leaves out
     skipped: Mapping[str, int]  # reason -> files not taken over
     content_hash: str  # independent of the number of shards and of the order of writing
     shards: tuple[Shard, ...]
+    duplicates: int = 0  # rows whose image another row has too, beyond the first
 
     def to_json(self) -> str:
         """Readable JSON, the same text for the same manifest."""
@@ -135,4 +136,5 @@ def describe(
         skipped=dict(sorted(skipped.items())),
         content_hash=content_hash(index, domains),
         shards=tuple(shards),
+        duplicates=index.num_rows - len(set(index.column("content_hash").to_pylist())),
     )

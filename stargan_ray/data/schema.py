@@ -4,7 +4,8 @@ A data set is a folder at a URI:
 
     manifest.json          written last: a folder without it is not a data set
     rows/<split>-<n>.parquet   rows of ROW_SCHEMA, row groups of ROW_GROUP rows
-    index.parquet          INDEX_SCHEMA: one line a row, without the image, in storage order
+    index.parquet          INDEX_SCHEMA: one line a row, without the image, in storage order; what it does not name
+                           is not in the data set (duplicates that were dropped)
     skipped.parquet        what was not taken over: path, reason
     truth/<n>.parquet      TRUTH_SCHEMA, generated faces only; read by stargan_ray.evaluation alone
 """
@@ -25,7 +26,7 @@ ROW_GROUP = 64  # rows read together: the unit of random access into a shard
 ROW_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),  # unique in the data set, stable over re-ingests
-        pa.field("image", pa.binary(), nullable=False),  # JPEG/PNG/WebP bytes exactly as they came
+        pa.field("image", pa.binary(), nullable=False),  # the file as it came; a PNG of a crop or of pixel values
         pa.field("expression", pa.int8()),  # index into the manifest's domains, or null
         pa.field("identity", pa.string()),  # the person's name or number, or null
         pa.field("split", pa.string(), nullable=False),  # one of SPLITS

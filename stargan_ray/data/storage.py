@@ -86,7 +86,7 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
             return
         filesystem, path = resolve(uri)
         # One write call: an interrupt between two would let close() complete a truncated upload.
-        with filesystem.open_output_stream(path) as stream:
+        with filesystem.open_output_stream(path, compression=None) as stream:
             stream.write(data)
     except OSError as error:
         raise failure("write", uri, error) from error
@@ -205,7 +205,7 @@ def get_folder(uri: str, local: Path) -> None:
         for info in infos:
             if info.type == pafs.FileType.File:
                 target = local / PurePosixPath(info.path).relative_to(PurePosixPath(path))
-                with filesystem.open_input_stream(info.path) as stream:
+                with filesystem.open_input_stream(info.path, compression=None) as stream:
                     _write_local(target, stream)
     except OSError as error:
         raise failure("read", uri, error) from error

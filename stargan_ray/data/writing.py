@@ -29,6 +29,7 @@ def write_dataset(
     *,
     map_tasks: MapTasks = map,
     overwrite: bool = False,
+    drop_duplicates: bool = False,
     on_written: Callable[[Written], None] = lambda _: None,
 ) -> Manifest:
     """Write a source as a data set, or finish writing it; nothing is done where it is already whole.
@@ -38,6 +39,7 @@ def write_dataset(
         source: What a reader made.
         map_tasks: Applies a picklable function to the tasks, in any order and place; ``map`` runs them here.
         overwrite: Replace another data set at the URI.
+        drop_duplicates: Of the rows with one image, keep only the first in the order of keys.
         on_written: Called for every unit, for progress.
 
     Returns:
@@ -48,7 +50,7 @@ def write_dataset(
             one key, or the URI cannot be written.
     """
     uri = storage.absolute(uri)
-    identity = source.identity()
+    identity = source.identity() | ({"duplicates": "drop"} if drop_duplicates else {})
     storage.check_writable(uri)
     found = _finished(uri, identity, overwrite)
     if found is not None:
@@ -101,6 +103,10 @@ def _finish(uri: str, source: Source, identity: Mapping[str, object], written: S
         if files
         else INDEX_SCHEMA.empty_table()
     )
+    if identity.get("duplicates") == "drop":
+        index, dropped = _without_duplicates(index)
+        skipped += [(key, "duplicate") for key in dropped]
+        reasons = Counter(reason for _, reason in skipped)
     _check_usable(uri, source, index, reasons)
     manifest = describe(
         index,
@@ -135,6 +141,19 @@ def _keep_only(uri: str, folder: str, expected: Sequence[str]) -> None:
         )
     for name in sorted(names - set(expected)):
         storage.delete(storage.join(uri, name))
+
+
+def _without_duplicates(index: pa.Table) -> tuple[pa.Table, list[str]]:
+    """The index without the rows whose image a row with an earlier key has, and their keys.
+
+    The shards keep them: they can be taken over by a later run whatever else is in the data set then.
+    """
+    keys, hashes = index.column("key").to_pylist(), index.column("content_hash").to_pylist()
+    first: dict[str, str] = {}
+    for key, image in zip(keys, hashes, strict=True):
+        first[image] = min(key, first.get(image, key))
+    kept = [first[image] == key for key, image in zip(keys, hashes, strict=True)]
+    return index.filter(pa.array(kept)), sorted(key for key, keep in zip(keys, kept, strict=True) if not keep)
 
 
 def _index_part(labels: pa.Table, position: int) -> pa.Table:

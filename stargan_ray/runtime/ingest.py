@@ -28,6 +28,7 @@ def ingest(
     *,
     parallel: int | None,
     overwrite: bool,
+    drop_duplicates: bool = False,
     progress: Progress | None = None,
     title: str = "ingest",
 ) -> Manifest:
@@ -38,6 +39,7 @@ def ingest(
         uri: Where.
         parallel: Processes, 1 or more; None is one, or all of a Ray cluster if RAY_ADDRESS names one.
         overwrite: Replace another data set at the URI.
+        drop_duplicates: Keep only the first of the rows with one image.
         progress: A display that is there already; None is its own.
         title: Of the bar.
 
@@ -61,7 +63,14 @@ def ingest(
 
         in_process = parallel == 1 or (parallel is None and "RAY_ADDRESS" not in os.environ)
         map_tasks = map if in_process else _ray_map(parallel)
-        return write_dataset(uri, source, map_tasks=map_tasks, overwrite=overwrite, on_written=on_written)
+        return write_dataset(
+            uri,
+            source,
+            map_tasks=map_tasks,
+            overwrite=overwrite,
+            drop_duplicates=drop_duplicates,
+            on_written=on_written,
+        )
 
 
 def table(manifest: Manifest) -> Table:

@@ -59,7 +59,12 @@ def test_verbs_on_s3_named_by_the_uri(s3: str, s3_endpoint: str, monkeypatch: py
 @pytest.mark.parametrize("remote", [False, True])
 def test_folder_round_trip(tmp_path: Path, request: pytest.FixtureRequest, remote: bool) -> None:
     uri = join(request.getfixturevalue("s3"), "checkpoint") if remote else str(tmp_path / "remote")
-    content = {"meta.json": b"{}", "net/weights.bin": os.urandom(11 << 20), "net/empty": b""}
+    content = {
+        "meta.json": b"{}",
+        "net/weights.bin": os.urandom(11 << 20),
+        "net/as-it-is.gz": b"no gzip",
+        "net/empty": b"",
+    }
     for name, data in content.items():
         storage.write_bytes(str(tmp_path / "local" / name), data)
     storage.put_folder(tmp_path / "local", uri, last="meta.json")

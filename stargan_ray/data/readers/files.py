@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stargan_ray.data import storage
-from stargan_ray.data.decode import UndecodableError, check
+from stargan_ray.data.decode import UndecodableError, brightness, check, crop
+from stargan_ray.data.locations import shown
 from stargan_ray.data.readers.names import domains_of
 from stargan_ray.data.schema import SPLITS, Row, Skipped
+from stargan_ray.data.storage import Listed
+from stargan_ray.data.trees import File, Tree, read_files
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _UNIT_BYTES = 256 << 20  # a unit is held in memory while it is written
 
 
@@ -40,12 +42,15 @@ class Entry:
     """A file to take over, and what the layout says of it."""
 
     key: str
-    uri: str
+    file: File
     split: str
     domain: str | None  # as the source spells it
     identity: str | None
-    size: int  # bytes
-    modified: int  # ns: a changed file is read again
+    box: tuple[int, int, int, int] | None = None  # left, top, width, height in pixels: take only this part
+
+    def told(self) -> list[object]:
+        """All that the row depends on, as JSON values."""
+        return [*(vars(self) | {"file": None}).values(), *vars(self.file).values()]
 
 
 @dataclass(frozen=True)
@@ -57,27 +62,41 @@ class FilesUnit:
     entries: tuple[Entry, ...]
     expressions: tuple[int | None, ...]  # of the entries
     limits: Limits
+    darkest: float = 0.0  # images with a lower mean grey value, of 255, are skipped
 
     @property
     def fingerprint(self) -> str:
         """Hash of the files' names, sizes, times and labels and of the limits."""
-        told = [self.reader, [vars(entry) for entry in self.entries], self.expressions, vars(self.limits)]
+        entries = [entry.told() for entry in self.entries]
+        told = [self.reader, entries, self.expressions, vars(self.limits), self.darkest]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def produce(self) -> Iterator[Row | Skipped]:
         """A row for every usable file, a reason for every other."""
+        small = [entry.file for entry in self.entries if entry.file.size <= self.limits.max_bytes]
+        contents = read_files(small)
         for entry, expression in zip(self.entries, self.expressions, strict=True):
-            try:
-                if entry.size > self.limits.max_bytes:
-                    raise UndecodableError("oversized")
-                data = storage.read_bytes(entry.uri)
-                check(data, self.limits.max_pixels)
-            except UndecodableError as error:
-                yield Skipped(entry.key, error.reason)
-            except storage.StorageError:
-                yield Skipped(entry.key, "unreadable")
+            if entry.file.size > self.limits.max_bytes:
+                yield Skipped(entry.key, "oversized")
             else:
-                yield Row(entry.key, data, expression, entry.identity, entry.split, self.reader)
+                yield row_of(entry, next(contents), expression, self.reader, self.limits, self.darkest)
+
+
+def row_of(
+    entry: Entry, data: bytes | None, expression: int | None, reader: str, limits: Limits, darkest: float = 0.0
+) -> Row | Skipped:
+    """The row of a file's bytes, which are None if they cannot be read, or why there is none."""
+    try:
+        if data is None:
+            return Skipped(entry.key, "unreadable")
+        check(data, limits.max_pixels)
+        if darkest and brightness(data) < darkest:
+            return Skipped(entry.key, "almost black")
+        if entry.box is not None:
+            data = crop(data, entry.box)
+    except UndecodableError as error:
+        return Skipped(entry.key, error.reason)
+    return Row(entry.key, data, expression, entry.identity, entry.split, reader)
 
 
 @dataclass
@@ -88,8 +107,29 @@ class Layout:
     skipped: list[Skipped] = field(default_factory=list)
     domains: set[str] = field(default_factory=set)  # also of folders that turned out empty
     notes: list[str] = field(default_factory=list)
+    darkest: float = 0.0  # as in FilesUnit
 
-    def add(self, entry: Entry, listed: storage.Listed | None) -> None:
+    def take(
+        self,
+        tree: Tree,
+        folder: Sequence[str],
+        listed: Listed,
+        *,
+        split: str,
+        domain: str | None = None,
+        identity: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Take over a file that was listed in a folder of the tree, if its name is that of an image."""
+        key = "/".join((*folder, listed.name)) if key is None else key
+        if key != shown(key):
+            self.skip(key, "name is not UTF-8")
+        elif listed.folder or not is_image(listed.name):
+            self.skip(key, "not an image")
+        else:
+            self.add(Entry(key, tree.file(folder, listed), split, domain, identity), listed)
+
+    def add(self, entry: Entry, listed: Listed | None) -> None:
         """Take a file over, or note why not; ``listed`` is None for a file that is not there."""
         if listed is None:
             self.skip(entry.key, "missing")
@@ -142,9 +182,9 @@ class Layout:
             )
         units: list[FilesUnit] = []
         for split in SPLITS:
-            for entries in _cut([entry for entry in self.entries if entry.split == split], shard_rows):
+            for entries in cut([entry for entry in self.entries if entry.split == split], shard_rows):
                 labels = tuple(None if entry.domain is None else index[entry.domain] for entry in entries)
-                units.append(FilesUnit(len(units), str(description["reader"]), entries, labels, limits))
+                units.append(FilesUnit(len(units), str(description["reader"]), entries, labels, limits, self.darkest))
         return Source(
             description={**description, **vars(limits)},
             domains=domains,
@@ -155,19 +195,33 @@ class Layout:
         )
 
 
-def shown(name: str) -> str:
-    """The name as text that can be stored; another text than the name where that is no UTF-8."""
-    return os.fsencode(name).decode("utf-8", "replace")
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is an image of a kind that is read."""
+    return name.lower().endswith(SUFFIXES)
 
 
-def _cut(entries: list[Entry], shard_rows: int) -> Iterator[tuple[Entry, ...]]:
+def split_by_hash(name: str, *, test: bool = True) -> str:
+    """The split of a person or image by the hash of its name alone: 10 % val, 10 % test, the rest train.
+
+    Args:
+        name: Of the person, so that all of its images get one split.
+        test: False puts those of test into train and leaves val as it is.
+    """
+    share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+    if share < 0.1:
+        return "val"
+    return "test" if share < 0.2 and test else "train"
+
+
+def cut(entries: Sequence[Entry], shard_rows: int) -> Iterator[tuple[Entry, ...]]:
+    """The entries in parts of at most ``shard_rows`` that fit into memory together."""
     part: list[Entry] = []
     size = 0
     for entry in entries:
-        if part and (len(part) == shard_rows or size + entry.size > _UNIT_BYTES):
+        if part and (len(part) == shard_rows or size + entry.file.size > _UNIT_BYTES):
             yield tuple(part)
             part, size = [], 0
         part.append(entry)
-        size += entry.size
+        size += entry.file.size
     if part:
         yield tuple(part)

@@ -1,8 +1,9 @@
 """Reader of plain folders: ``{train,val,test}/<domain>/*``, or a CSV with path, expression, identity, split.
 
-The domains are the folders' names in alphabetical order; if all of them are expressions in some spelling,
-they are the project's expressions in its own order. Of the CSV only ``path`` is required, relative to the CSV
-or whole; an empty expression is a row without one, and without the column ``split`` every row is in train.
+The folder may be in an archive. The domains are the folders' names in alphabetical order; if all of them are
+expressions in some spelling, they are the project's expressions in its own order. Of the CSV only ``path`` is
+required, relative to the CSV or whole; an empty expression is a row without one, and without the column
+``split`` every row is in train.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from stargan_ray.data import storage
-from stargan_ray.data.readers.files import Entry, Layout, Limits, shown
+from stargan_ray.data.locations import shown
+from stargan_ray.data.readers.files import Entry, Layout, Limits
 from stargan_ray.data.readers.names import SPLIT_FOLDERS
+from stargan_ray.data.trees import File, Tree, open_tree, with_refused
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _COLUMNS = ("path", "expression", "identity", "split")
 
 
@@ -27,7 +29,7 @@ class FolderConfig:
     """Which folder, and what to accept of it.
 
     Attributes:
-        path: the folder with train/ and val/, or the CSV; a path or a URI.
+        path: the folder or archive with train/ and val/, or the CSV; a path or a URI.
         limits: what is refused.
         allow_missing: accept a domain without images in train or in val.
     """
@@ -47,48 +49,39 @@ def read_folder(config: FolderConfig, shard_rows: int = SHARD_ROWS) -> Source:
     Raises:
         InputError: If nothing is there, the layout is another one, or a domain is missing.
     """
-    path = storage.absolute(config.path)
-    if not storage.exists(path):
-        raise InputError(f"{path} does not exist: give a folder with train/ and val/, or a CSV file")
-    layout = _read_csv(path) if path.partition("?")[0].lower().endswith(".csv") else _read_tree(path)
+    tree = open_tree(config.path, "a folder with train/ and val/, or a CSV file")
+    path = tree.root
+    layout = _read_csv(path) if path.partition("?")[0].lower().endswith(".csv") else _read_tree(tree)
     if not config.allow_missing:
         layout.require_domains(path)
     described = {"reader": "folder", "path": path, "allow_missing": config.allow_missing}
-    return layout.source(described, config.limits, every_domain=not config.allow_missing, shard_rows=shard_rows)
+    every = not config.allow_missing
+    return with_refused(layout.source(described, config.limits, every_domain=every, shard_rows=shard_rows), tree)
 
 
-def _read_tree(root: str) -> Layout:
+def _read_tree(tree: Tree) -> Layout:
     layout = Layout()
-    found = storage.list_folder(root)
+    found = tree.list()
     if not any(listed.folder and listed.name.lower() in SPLIT_FOLDERS for listed in found):
-        names = ", ".join(shown(listed.name) for listed in found[:5]) or "nothing"
-        raise InputError(f"{root} has no train/ or val/ (found {names}): expected {{train,val}}/<domain>/*")
+        raise InputError(
+            f"{tree.where} has no train/ or val/ (found {tree.names()}): expected {{train,val}}/<domain>/*"
+        )
     for top in found:
         split = SPLIT_FOLDERS.get(top.name.lower())
         if split is None or not top.folder:
             layout.skip(top.name, "outside train, val and test")
             continue
-        for domain in storage.list_folder(storage.join(root, top.name)):
+        for domain in tree.list(top.name):
             if not domain.folder:
                 layout.skip(f"{top.name}/{domain.name}", "outside a domain's folder")
             elif domain.name != shown(domain.name):
                 layout.skip(f"{top.name}/{domain.name}", "name is not UTF-8")
             else:
                 layout.domains.add(domain.name)
-                _read_domain(layout, root, (top.name, domain.name), split)
+                folder = (top.name, domain.name)
+                for listed in tree.list(*folder):
+                    layout.take(tree, folder, listed, split=split, domain=domain.name)
     return layout
-
-
-def _read_domain(layout: Layout, root: str, folder: tuple[str, str], split: str) -> None:
-    for listed in storage.list_folder(storage.join(root, *folder)):
-        key = "/".join((*folder, listed.name))
-        if key != shown(key):
-            layout.skip(key, "name is not UTF-8")
-        elif listed.folder or not listed.name.lower().endswith(_SUFFIXES):
-            layout.skip(key, "not an image")
-        else:
-            uri = storage.join(root, *folder, listed.name)
-            layout.add(Entry(key, uri, split, folder[1], None, listed.size or 0, listed.modified), listed)
 
 
 def _read_csv(path: str) -> Layout:
@@ -139,5 +132,5 @@ def _add_line(layout: Layout, row: dict[str, str], base: str, folders: dict[str,
     domain = row.get("expression") or None
     if domain is not None:
         layout.domains.add(domain)
-    size, modified = (listed.size or 0, listed.modified) if listed else (0, 0)
-    layout.add(Entry(key, uri, split, domain, row.get("identity") or None, size, modified), listed)
+    file = File(uri, *((listed.size or 0, listed.modified) if listed else (0, 0)))
+    layout.add(Entry(key, file, split, domain, row.get("identity") or None), listed)

@@ -27,6 +27,11 @@ SPLIT_FOLDERS = {
 }
 
 
+def expression_of(name: str) -> str | None:
+    """The project's name of an expression in any spelling, or None."""
+    return _EXPRESSION.get(name.strip().lower())
+
+
 def domains_of(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, int]]:
     """The domains that a source's own names stand for.
 
@@ -38,7 +43,7 @@ def domains_of(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, int]]:
         in alphabetical order; and for each given name its index into them.
     """
     given = sorted(set(names))
-    canonical = {name: _EXPRESSION.get(name.strip().lower()) for name in given}
+    canonical = {name: expression_of(name) for name in given}
     if not all(canonical.values()):
         return tuple(given), {name: index for index, name in enumerate(given)}
     domains = tuple(name for name in EXPRESSIONS if name in canonical.values())
