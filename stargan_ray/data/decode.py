@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,33 @@ def check(data: bytes, max_pixels: int) -> None:
         _rgb(_upright(_open(data)))
     except UndecodableError:
         raise
+    except Exception as error:  # as in decode
+        raise UndecodableError("unreadable", str(error)) from error
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An image as people see it, and what the file says of itself."""
+
+    image: Image.Image  # upright RGB of the file's own size
+    mode: str  # of the file: L is grey, RGB, RGBA, CMYK, P a palette, …
+    format: str  # one of FORMATS
+
+
+def whole(data: bytes) -> Whole:
+    """Decode in full, neither cropped nor resized, with the same colours as :func:`decode`.
+
+    Raises:
+        UndecodableError: With reason ``empty``, ``not an image``, ``oversized`` or ``unreadable``.
+    """
+    if not data:
+        raise UndecodableError("empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ingest has had its limit already
+        image = _open(data)
+    mode, kind = image.mode, image.format or ""
+    try:
+        return Whole(_rgb(_upright(image)), mode, kind)
     except Exception as error:  # as in decode
         raise UndecodableError("unreadable", str(error)) from error
 
