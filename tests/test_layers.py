@@ -50,6 +50,7 @@ RAY = {
     "runtime/records.py",
     "runtime/ingest.py",
     "runtime/refine.py",
+    "runtime/inspect.py",
     "runtime/demo.py",  # the version, for the report
 }
 MLFLOW = {
@@ -207,3 +208,8 @@ def test_no_module_does_work_on_import() -> None:
             guards = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
             registers = name_of(path) == "runtime/pyfunc_model.py"  # a model from code names itself to MLflow
             assert isinstance(node, allowed) or documents or guards or registers, f"{name_of(path)}:{node.lineno}"
+
+
+def test_no_job_hides_a_module_of_python() -> None:
+    """Python looks beside the job first: with a jobs/inspect.py no job could import dataclasses."""
+    assert not {path.stem for path in (ROOT / "jobs").glob("*.py")} & sys.stdlib_module_names

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -66,7 +66,12 @@ def render(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         figures: PNG or SVG bytes by name: ``grid`` comes first on the page; the others are shown with their
             name as the caption.
     """
-    filters = {"number": _number, "interval": _interval, "duration": _duration, "size": _size}
+    filters: dict[str, Callable[..., str]] = {
+        "number": _number,
+        "interval": _interval,
+        "duration": _duration,
+        "size": _size,
+    }
     images = {name: data_uri(_mime(name, data), data) for name, data in figures.items()}
     return page("report.html.j2", filters, r=report, figures=images, at=lambda path: _at(report, path))
 
