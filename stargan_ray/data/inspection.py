@@ -16,7 +16,7 @@ from stargan_ray.data.image_facts import NEAR_BLACK, NEAR_EMPTY
 from stargan_ray.data.manifest import UNLABELLED, Manifest
 from stargan_ray.data.shards import Dataset
 
-TRAINABLE = 2  # images a domain needs in train: a source, and a reference that is not the source
+TRAINABLE = 2  # images a domain needs in train: a step takes two references of its target
 # The paper's own figure, its number of images after the filter and its number of expressions.
 PAPER_PAIRS, PAPER_IMAGES, PAPER_DOMAINS = 21_250_000, 19_628, 8
 _PERSON_BARS = 30
@@ -63,7 +63,7 @@ def findings(dataset: Dataset, facts: pa.Table) -> dict[str, Any]:
 
 
 def pairs(images: Mapping[str, int]) -> dict[str, Any]:
-    """Ordered (source, reference) pairs whose two images show different expressions: Σ_a Σ_{b≠a} n_a·n_b.
+    """The ordered (source, reference) pairs whose two images show different expressions: Σ_a Σ_{b≠a} n_a·n_b.
 
     Args:
         images: Domain -> images n_a, 0 or more; those without an expression are left out.

@@ -37,7 +37,9 @@ def _problems(found: Mapping[str, Any]) -> list[str]:
         why = ", ".join(f"{count} {reason}" for reason, count in unreadable["by_reason"].items())
         said.append(f"{_n(unreadable['rows'], 'row')} that cannot be read ({why}): ingest the data again")
     for name, count in found["counts"]["too_few"].items():
-        said.append(f"domain {name!r} has {_count(count, 'image')} in train: it takes {TRAINABLE} to train it")
+        said.append(
+            f"domain {name!r} has {_count(count, 'image')} in train: a step takes {TRAINABLE} different references"
+        )
     return said
 
 

@@ -212,8 +212,8 @@ def test_domains_too_small_to_train_and_an_imbalance(tmp_path: Path) -> None:
     write(tmp_path, [*rows, row("s", expression=2), Skipped("a", "empty")], (*DOMAINS, "sad", "angry"))
     found = inspected(tmp_path)
     assert found["problems"] == [
-        "domain 'sad' has 1 image in train: it takes 2 to train it",
-        "domain 'angry' has 0 images in train: it takes 2 to train it",
+        "domain 'sad' has 1 image in train: a step takes 2 different references",
+        "domain 'angry' has 0 images in train: a step takes 2 different references",
     ]
     assert found["worth"] == [
         "the largest domain of train has 25 times the images of the smallest",
