@@ -192,6 +192,7 @@ def test_importing_connects_to_nothing(tmp_path: Path) -> None:
         "runtime.registry",
         "runtime.models",
         "runtime.translate",
+        "runtime.inspect",
     ]
     done = subprocess.run(
         [sys.executable, "-c", _QUIET, *names], cwd=tmp_path, capture_output=True, text=True, check=False

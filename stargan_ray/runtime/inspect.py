@@ -83,22 +83,24 @@ def gather(dataset: Dataset, parallel: int = 1) -> pa.Table:
         InputError: No shard can be read, or the cluster has too few CPUs.
     """
     parts = pieces(dataset)
-    measured: dict[int, pa.Table] = {}  # by first position: actors end in any order
+    positions, measured = [], []
     with display(Console(stderr=True)) as progress:
         bar = progress.add_task("inspect", total=len(dataset), said="")
-        for first, facts in _here(dataset, parts) if parallel == 1 else _ray(dataset, parts, parallel):
-            measured[first] = facts
-            progress.update(bar, advance=facts.num_rows)
-    facts = pa.concat_tables([FACTS_SCHEMA.empty_table(), *(measured[first] for first in sorted(measured))])
+        for rows, part in _here(dataset, parts) if parallel == 1 else _ray(dataset, parts, parallel):
+            positions.append(rows)
+            measured.append(part)
+            progress.update(bar, advance=part.num_rows)
+    # Actors end in any order.
+    facts = pa.concat_tables(measured).take(np.argsort(np.concatenate(positions)))
     lost = facts.filter(pc.equal(facts["fault"], LOST))
-    if lost.num_rows == len(dataset) > 0:
+    if lost.num_rows == len(dataset):
         raise InputError(lost["detail"][0].as_py())
     return facts
 
 
-def _here(dataset: Dataset, parts: list[Ints]) -> Iterator[tuple[int, pa.Table]]:
+def _here(dataset: Dataset, parts: list[Ints]) -> Iterator[tuple[Ints, pa.Table]]:
     for rows in parts:
-        yield int(rows[0]), measure(dataset, rows)
+        yield rows, measure(dataset, rows)
 
 
 class _Actor:
@@ -112,7 +114,7 @@ class _Actor:
         return measure(self.dataset, rows).append_column(_ROW, block[_ROW])
 
 
-def _ray(dataset: Dataset, parts: list[Ints], parallel: int) -> Iterator[tuple[int, pa.Table]]:
+def _ray(dataset: Dataset, parts: list[Ints], parallel: int) -> Iterator[tuple[Ints, pa.Table]]:
     start_ray()
     import ray
 
@@ -127,7 +129,7 @@ def _ray(dataset: Dataset, parts: list[Ints], parallel: int) -> Iterator[tuple[i
         num_cpus=1,
     )
     for block in done.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield block[_ROW][0].as_py(), block.drop_columns([_ROW]).cast(FACTS_SCHEMA)
+        yield block[_ROW].to_numpy(), block.drop_columns([_ROW]).cast(FACTS_SCHEMA)
 
 
 def table(found: dict[str, Any]) -> Table:

@@ -55,6 +55,7 @@ def test_problems_are_one_line_each_and_no_failure(run_job: RunJob, tmp_path: Pa
         f"problem: {line}" for line in told["problems"]
     ]
     assert len(told["problems"]) == 4
+    assert [each["key"] for each in told["unreadable"]["rows"]] == ["train/002.png"]
 
 
 def test_two_actors_of_ray_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +73,7 @@ def test_two_actors_of_ray_find_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         ray.shutdown()
     assert together.found == alone.found
+    assert [each["key"] for each in together.found["unreadable"]["rows"]] == ["train/100.png", "z"]
     for name in ("inspect.html", "inspect.json"):
         assert (tmp_path / "together" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
