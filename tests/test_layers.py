@@ -50,6 +50,7 @@ RAY = {
     "runtime/records.py",
     "runtime/ingest.py",
     "runtime/score_store.py",
+    "runtime/inspect.py",
     "runtime/demo.py",  # the version, for the report
 }
 MLFLOW = {
@@ -191,6 +192,7 @@ def test_importing_connects_to_nothing(tmp_path: Path) -> None:
         "runtime.registry",
         "runtime.models",
         "runtime.translate",
+        "runtime.inspect",
     ]
     done = subprocess.run(
         [sys.executable, "-c", _QUIET, *names], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -207,3 +209,8 @@ def test_no_module_does_work_on_import() -> None:
             guards = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
             registers = name_of(path) == "runtime/pyfunc_model.py"  # a model from code names itself to MLflow
             assert isinstance(node, allowed) or documents or guards or registers, f"{name_of(path)}:{node.lineno}"
+
+
+def test_no_job_hides_a_module_of_python() -> None:
+    """Python looks beside the job first: with a jobs/inspect.py no job could import dataclasses."""
+    assert not {path.stem for path in (ROOT / "jobs").glob("*.py")} & sys.stdlib_module_names

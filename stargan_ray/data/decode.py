@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,7 @@ def crop(data: bytes, box: tuple[int, int, int, int]) -> bytes:
     Raises:
         UndecodableError: With reason ``no face box`` if nothing of the image lies in the box.
     """
-    image = _rgb(_upright(_open(data)))
+    image = whole(data).image
     left, top, width, height = box
     inside = (max(left, 0), max(top, 0), min(left + width, image.width), min(top + height, image.height))
     if inside[0] >= inside[2] or inside[1] >= inside[3]:
@@ -103,7 +104,34 @@ def crop(data: bytes, box: tuple[int, int, int, int]) -> bytes:
 
 def brightness(data: bytes) -> float:
     """The mean grey value of an image that :func:`check` has taken, in [0, 255]."""
-    return float(np.asarray(_rgb(_open(data)).convert("L")).mean())
+    return float(np.asarray(whole(data).image.convert("L")).mean())
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An image as people see it, and what the file says of itself."""
+
+    image: Image.Image  # upright RGB of the file's own size
+    mode: str  # of the file: L is grey, RGB, RGBA, CMYK, P a palette, …
+    format: str  # one of FORMATS
+
+
+def whole(data: bytes) -> Whole:
+    """Decode in full, neither cropped nor resized, with the same colours as :func:`decode`.
+
+    Raises:
+        UndecodableError: With reason ``empty``, ``not an image``, ``oversized`` or ``unreadable``.
+    """
+    if not data:
+        raise UndecodableError("empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ingest has had its limit already
+        image = _open(data)
+    mode, kind = image.mode, image.format or ""
+    try:
+        return Whole(_rgb(_upright(image)), mode, kind)
+    except Exception as error:  # as in decode
+        raise UndecodableError("unreadable", str(error)) from error
 
 
 def _open(data: bytes) -> Image.Image:

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from stargan_ray.errors import InputError
+from stargan_ray.evaluation.charts import FAINT, INK, MARK, PAPER, SECOND, axes_of, saved
 
-_PAPER, _INK, _FAINT, _MARK = "#ffffff", "#1d2430", "#6b7482", "#2f6fb0"
 _GAP, _FONT = 6, 15  # pixels between cells; font size in pixels
 _CELL = 96  # cells smaller than this are enlarged: 32 px faces are hard to read
 
@@ -64,12 +64,12 @@ def contact_grid(images: Tensor, captions: Sequence[str], columns: int) -> bytes
     width = max(cells[0].width, *(int(font.getlength(text)) for text in captions)) + _GAP
     height = cells[0].height + _FONT + 3 * _GAP
     lines = -(-len(cells) // columns)
-    sheet = Image.new("RGB", (min(columns, len(cells)) * width + _GAP, lines * height + _GAP), _PAPER)
+    sheet = Image.new("RGB", (min(columns, len(cells)) * width + _GAP, lines * height + _GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     for index, (cell, text) in enumerate(zip(cells, captions, strict=True)):
         left, top = _GAP + index % columns * width, _GAP + index // columns * height
         sheet.paste(cell, (left + (width - _GAP - cell.width) // 2, top))
-        draw.text((left + (width - _GAP) / 2, top + cell.height + _GAP // 2), text, _INK, font, anchor="ma")
+        draw.text((left + (width - _GAP) / 2, top + cell.height + _GAP // 2), text, INK, font, anchor="ma")
     return _png(sheet)
 
 
@@ -81,16 +81,16 @@ def confusion_figure(
     if matrix.shape != (len(names), len(names)):
         raise InputError(f"a confusion matrix of {len(names)} names must be square, got {matrix.shape}")
     share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    figure, axes = _axes(1.6 + 0.62 * len(names), 1.3 + 0.5 * len(names))
+    figure, axes = axes_of(1.6 + 0.62 * len(names), 1.3 + 0.5 * len(names))
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="seen by the judge", ylabel="wanted", title=title)
     axes.tick_params(length=0)
     for (row, column), value in np.ndenumerate(share):
-        colour = "white" if value > 55 else _INK
+        colour = "white" if value > 55 else INK
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=9)
-    return _saved(figure, kind)
+    return saved(figure, kind)
 
 
 def verification_histogram(
@@ -103,16 +103,16 @@ def verification_histogram(
 ) -> bytes:
     """Squared L2 distances (n,) of same-person and different-person pairs, and the threshold between them."""
     gap, match = np.asarray(distances, dtype=np.float64), np.asarray(same, dtype=bool)
-    figure, axes = _axes(6.4, 3.4)
+    figure, axes = axes_of(6.4, 3.4)
     edges = np.linspace(0, max(float(gap.max()), threshold) * 1.02, 50)
-    axes.hist(gap[match], edges, color=_MARK, alpha=0.75, label=f"same person ({match.sum()} pairs)")
+    axes.hist(gap[match], edges, color=MARK, alpha=0.75, label=f"same person ({match.sum()} pairs)")
     others = f"different people ({(~match).sum()} pairs)"
-    axes.hist(gap[~match], edges, color="#c8743c", alpha=0.65, label=others)
-    axes.axvline(threshold, color=_INK, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.2f}")
+    axes.hist(gap[~match], edges, color=SECOND, alpha=0.65, label=others)
+    axes.axvline(threshold, color=INK, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.2f}")
     axes.set(xlabel="squared L2 distance of the embeddings", ylabel="pairs", title=title)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
-    return _saved(figure, kind)
+    return saved(figure, kind)
 
 
 def _cell(image: Tensor) -> Image.Image:
@@ -136,19 +136,19 @@ def _grid(
     margin = _GAP + (max(int(font.getlength(name)) for name in rows) + 2 * _GAP if rows else 0)
     top = _FONT + 3 * _GAP
     lefts = margin + np.cumsum(gaps) + side_cell * np.arange(len(columns))
-    sheet = Image.new("RGB", (int(lefts[-1]) + side_cell + _GAP, top + len(cells) * (height + _GAP)), _PAPER)
+    sheet = Image.new("RGB", (int(lefts[-1]) + side_cell + _GAP, top + len(cells) * (height + _GAP)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for left, name in zip(lefts.tolist(), columns, strict=True):
-        draw.text((left + side_cell / 2, _GAP), name, _INK, font, anchor="ma")
+        draw.text((left + side_cell / 2, _GAP), name, INK, font, anchor="ma")
     for line, row in enumerate(cells):
         y = top + line * (height + _GAP)
         if rows:
-            draw.text((margin - 2 * _GAP, y + height / 2), rows[line], _FAINT, font, anchor="rm")
+            draw.text((margin - 2 * _GAP, y + height / 2), rows[line], FAINT, font, anchor="rm")
         for column, (left, cell) in enumerate(zip(lefts.tolist(), row, strict=True)):
             x = left + (side_cell - side) // 2
             sheet.paste(cell, (x, y))
             if (line, column) in framed:
-                draw.rectangle((x - 3, y - 3, x + side + 2, y + height + 2), outline=_MARK, width=2)
+                draw.rectangle((x - 3, y - 3, x + side + 2, y + height + 2), outline=MARK, width=2)
     return _png(sheet)
 
 
@@ -159,22 +159,4 @@ def _font() -> Any:
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _axes(width: float, height: float) -> tuple[Any, Any]:
-    """A matplotlib figure of so many inches without pyplot, whose state is global."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor=_PAPER)
-    return figure, figure.add_subplot()
-
-
-def _saved(figure: Any, kind: str) -> bytes:
-    from matplotlib import rc_context
-
-    buffer = io.BytesIO()
-    # Without a date and with a fixed salt the same figures give the same bytes.
-    with rc_context({"svg.hashsalt": "stargan-ray"}):
-        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()

@@ -12,17 +12,16 @@ A number that could not be measured (``n`` = 0) is null. The HTML carries its pi
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from importlib import resources
 from typing import Any
 
 from stargan_ray.data import storage
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.intervals import Estimate
+from stargan_ray.evaluation.pages import data_uri, page
 
 _ROW = ("target_expression_accuracy", "rank1", "similarity_distance")
 ROWS = ("translator", "copy_input", "translator_from_scratch")
@@ -67,13 +66,14 @@ def render(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         figures: PNG or SVG bytes by name: ``grid`` comes first on the page; the others are shown with their
             name as the caption.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    template = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters.update(number=_number, interval=_interval, duration=_duration, size=_size)
-    images = {name: _data_uri(name, data) for name, data in figures.items()}
-    return page.from_string(template).render(r=report, figures=images, at=lambda path: _at(report, path))
+    filters: dict[str, Callable[..., str]] = {
+        "number": _number,
+        "interval": _interval,
+        "duration": _duration,
+        "size": _size,
+    }
+    images = {name: data_uri(_mime(name, data), data) for name, data in figures.items()}
+    return page("report.html.j2", filters, r=report, figures=images, at=lambda path: _at(report, path))
 
 
 def write(uri: str, results: Mapping[str, Any], figures: Mapping[str, bytes]) -> dict[str, Any]:
@@ -155,10 +155,6 @@ def _mime(name: str, data: bytes) -> str:
     if data[:4] not in _MIME:
         raise InputError(f"figure {name!r} is neither PNG nor SVG")
     return _MIME[data[:4]]
-
-
-def _data_uri(name: str, data: bytes) -> str:
-    return f"data:{_mime(name, data)};base64,{base64.b64encode(data).decode()}"
 
 
 def _number(value: float | None, unit: str = "%") -> str:
