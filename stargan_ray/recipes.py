@@ -91,6 +91,32 @@ def _expression() -> Recipe:
     )
 
 
+def _expression_short() -> Recipe:
+    return Recipe(
+        "expression-short",
+        "VGG19 at three eighths of its width, 18 epochs of FER2013: three quarters of an hour on a core",
+        ExpressionMethod(
+            width=24,
+            dropout=0.3,
+            input_size=44,
+            standardize=True,
+            label_smoothing=0.1,
+            average=True,
+            solver=Solver(kind="sgd", peak=0.03, total=4_000, warmup=200),
+        ),
+        DataConfig(
+            size=48,
+            shape=Shape(batch=128, lanes=16, window=16),
+            augment=Augment(crop=1.0, crop_scale=(0.75, 1.0), rotation_degrees=10.0, brightness=0.2, contrast=0.2),
+            balance=False,
+        ),
+        TrainConfig(
+            steps=4_000, threads=1, best="val/accuracy", checkpoint_every=500, validate_every=500, sample_every=0
+        ),
+        _CORES,
+    )
+
+
 def _identity(name: str, about: str, method: IdentityMethod) -> Recipe:
     return Recipe(
         name,
@@ -120,6 +146,7 @@ def _translator(method: StarGANv2, size: int, steps: int, batch: int) -> Recipe:
 
 _ALL = (
     _expression(),
+    _expression_short(),
     _identity(
         "identity",
         "Siamese Xception, semi-hard triplets, margin 0.2",
