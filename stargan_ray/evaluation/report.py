@@ -51,7 +51,7 @@ def build(results: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: If a required key is missing or is not what it must be.
     """
-    plain, intervals = _split(results)
+    plain, intervals = split_estimates(results)
     report = {**plain, "intervals": intervals}
     for path in REQUIRED:
         _check(report, path)
@@ -103,8 +103,8 @@ def write(uri: str, results: Mapping[str, Any], figures: Mapping[str, bytes]) ->
     return report
 
 
-def _split(node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The plain values, and the intervals at the same paths."""
+def split_estimates(node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Nested results as JSON: the plain values, and the intervals of the estimates at the same paths."""
     plain: dict[str, Any] = {}
     intervals: dict[str, Any] = {}
     for key, value in node.items():
@@ -113,7 +113,7 @@ def _split(node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             plain[key] = _finite(ends.pop("value"))
             intervals[key] = {name: _finite(end) for name, end in ends.items()}
         elif isinstance(value, Mapping):
-            plain[key], below = _split(value)
+            plain[key], below = split_estimates(value)
             if below:
                 intervals[key] = below
         else:
