@@ -145,7 +145,7 @@ def _reuse(task: Task) -> Written | None:
             if own.get("fingerprint") != task.unit.fingerprint:
                 continue  # of another configuration
             labels.append(file.read(columns=_LABELS).replace_schema_metadata(None))
-        except (pa.ArrowInvalid, ValueError):
+        except (pa.ArrowInvalid, ValueError, storage.StorageError):
             return None  # damaged, or not ours: written anew
         meta, split = own, path.removeprefix("rows/").rpartition("-")[0]
         files.append((path, split, storage.size(uri)))

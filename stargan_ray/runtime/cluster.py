@@ -57,7 +57,8 @@ def _start() -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     _probe(address)
     passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ}
-    own = {} if address else {"include_dashboard": False}
+    # Without "local" Ray would look for the last cluster that was started here, and wait for it if it is dead.
+    own = {} if address else {"address": "local", "include_dashboard": False}
     import ray.data  # sets up its own logging when imported, so the level comes after
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -109,7 +109,7 @@ def _known_scores(uri: str, meta: dict[str, Any], rows: int) -> Scores | None:
         if json.loads((table.schema.metadata or {})[_META]) != meta or table.num_rows != rows:
             return None
         columns = [table[f"p_{name}"].to_numpy() for name in meta["classes"]]
-    except (pa.ArrowInvalid, KeyError, ValueError):
+    except (pa.ArrowInvalid, KeyError, ValueError, storage.StorageError):
         return None  # damaged or not ours: scored anew
     return np.stack(columns, axis=1).astype(np.float32)
 

@@ -250,7 +250,7 @@ class _Run:
         """Batch-norm statistics differ between workers, who saw different images: keep their mean."""
         if self.worker.world_size == 1:
             return
-        for network in self.state.networks.values():
+        for network in (*self.state.networks.values(), *self.state.averaged.values()):
             for buffer in network.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(self.worker.mean(buffer))

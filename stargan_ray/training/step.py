@@ -150,9 +150,12 @@ def _message(step: int, phase: str) -> str:
 
 @torch.no_grad()
 def _average(state: State, decay: float) -> None:
-    """Average += (1 − decay) · (weights − average); buffers are copied."""
+    """Average += (1 − decay) · (weights − average); the statistics of batch norm with the weights they belong to."""
     for name, average in state.averaged.items():
         network = state.networks[name]
         torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
         for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
-            mine.copy_(theirs)
+            if mine.is_floating_point():
+                mine.lerp_(theirs, 1 - decay)
+            else:  # counters
+                mine.copy_(theirs)

@@ -15,6 +15,7 @@ import torch
 from small import METHOD, RECIPE, differing, state_of, tensors
 from torch import Tensor, nn
 
+from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.training import step as step_module
 from stargan_ray.training.step import NonFiniteError, State, check_marks, run_step
 from stargan_ray.training.worker import LocalWorker
@@ -156,6 +157,24 @@ def test_averages_are_exponential_moving_averages_of_the_weights() -> None:
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=1e-14)
         assert not np.array_equal(value, now[name]) or not value.any()
     assert all(not p.requires_grad for net in state.averaged.values() for p in net.parameters())
+
+
+def test_statistics_of_batch_norm_are_averaged_with_the_weights_and_counters_are_copied() -> None:
+    """Statistics of now beside weights of then make a network that nobody trained."""
+    state = state_of(replace(RECIPE, method=ExpressionMethod(width=2, average=True)))
+    network, average = state.networks["classifier"], state.averaged["classifier"]
+    floats = [n for n, b in network.named_buffers() if b.is_floating_point()]
+    assert floats
+    expected = {n: dict(network.named_buffers())[n].clone() for n in floats}
+    for _ in range(3):
+        iterate(state)
+        now = dict(network.named_buffers())
+        expected = {n: 0.9 * value + 0.1 * now[n] for n, value in expected.items()}
+    for name, value in average.named_buffers():
+        if name in expected:
+            torch.testing.assert_close(value, expected[name])
+        else:
+            assert value == now[name] == 3
 
 
 def test_rates_are_set_from_the_step() -> None:
