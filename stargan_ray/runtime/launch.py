@@ -193,7 +193,8 @@ def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None, st
         while thread.is_alive():
             thread.join(0.25)
             if asked.is_set() and not told:
-                told = bool(records.request_stop.remote())
+                records.request_stop.remote()
+                told = True
             show(*ray.get(records.progress.remote()))
     if "error" in done:
         failure = ray.get(records.failure.remote())

@@ -27,8 +27,8 @@ def submit(tmp_path: Path) -> Iterator[Submit]:
     import ray
     from ray.job_submission import JobSubmissionClient
 
-    ray.init("local", num_cpus=2, include_dashboard=True, log_to_driver=False, logging_level="ERROR")
-    client = JobSubmissionClient(f"http://{ray.get_runtime_context().worker.node.webui_url}")
+    context = ray.init("local", num_cpus=2, include_dashboard=True, log_to_driver=False, logging_level="ERROR")
+    client = JobSubmissionClient(f"http://{context.dashboard_url}")
 
     def run(*flags: str) -> tuple[str, str]:
         command = shlex.join([sys.executable, str(ROOT / "jobs" / "train.py"), *flags])
