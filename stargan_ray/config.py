@@ -35,6 +35,8 @@ class DataConfig:
         augment: ranges of the training augmentation.
         balance: whether every domain is drawn equally often; False = as often as the data has it, for classifiers.
         images_per_person: K of the P×K batches of an identity network.
+        folds: parts that the data is cut into for cross-fitting; 0 = it is not.
+        fold: the part that neither training nor validation sees.
         cache_mib: encoded row groups kept in memory by each reading process, MiB.
         readers: Ray Data actors that read and decode for each worker.
     """
@@ -44,6 +46,8 @@ class DataConfig:
     augment: Augment = Augment()
     balance: bool = True
     images_per_person: int = 4
+    folds: int = 0
+    fold: int = 0
     cache_mib: int = 256
     readers: int = 1
 
@@ -53,6 +57,10 @@ class DataConfig:
             raise InputError(f"data.size = {self.size}: allowed are 16 to 2048 pixels")
         if self.cache_mib < 1 or self.readers < 1:
             raise InputError(f"data.cache_mib, data.readers = {self.cache_mib}, {self.readers}: allowed are >= 1")
+        if self.folds < 0 or self.folds == 1:
+            raise InputError(f"data.folds = {self.folds}: allowed are 0 (none) and values >= 2")
+        if not 0 <= self.fold < max(self.folds, 1):
+            raise InputError(f"data.fold = {self.fold}: allowed are 0 to {max(self.folds, 1) - 1}")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from torch import nn
 
 import stargan_ray
-from stargan_ray.config import Recipe, flatten
+from stargan_ray.config import Recipe, flatten, from_json
 from stargan_ray.data import storage
+from stargan_ray.data.folds import seen_rows
 from stargan_ray.data.plan import Plan
 from stargan_ray.data.plan_domains import DomainPlan
 from stargan_ray.data.plan_identities import IdentityPlan
@@ -99,6 +100,7 @@ def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
     index, manifest = dataset.index, dataset.manifest
     column = "identity" if recipe.method.plan == "identities" else "expression"
     usable = pc.and_(pc.equal(index["split"], "train"), pc.is_valid(index[column]))
+    usable = pc.and_(usable, seen_rows(index, recipe.data.folds, recipe.data.fold))
     rows = np.flatnonzero(usable.to_numpy(zero_copy_only=False)).astype(np.int64)
     if not len(rows):
         raise InputError(f"{dataset.uri}: no training row has an {column}; {recipe.method.name} needs them")
@@ -227,7 +229,8 @@ def _require_same(run: Run, checkpoints: Checkpoints) -> None:
     import json
 
     latest = storage.join(checkpoints.uri, checkpoints.names()[-1], "meta.json")
-    before = flatten_recipe(json.loads(storage.read_bytes(latest))["recipe"])
+    # rebuilt, so that a field which is younger than the run has its default
+    before = flatten(from_json(json.loads(storage.read_bytes(latest))["recipe"]))
     now = flatten(run.recipe)
     for name in sorted({*before, *now}):
         if name not in _FREE and not name.startswith(_FREE_PREFIXES) and before.get(name) != now.get(name):
@@ -235,10 +238,3 @@ def _require_same(run: Run, checkpoints: Checkpoints) -> None:
                 f"run {run.name!r} exists with {name} = {before.get(name)!r}, now {now.get(name)!r}: "
                 "give another --name, or the same value to continue it"
             )
-
-
-def flatten_recipe(values: dict[str, Any]) -> dict[str, Any]:
-    """Dotted path -> value of a recipe's JSON."""
-    from stargan_ray.config import flatten_json
-
-    return flatten_json(values, "")
