@@ -111,12 +111,14 @@ def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
         names = pc.dictionary_encode(index["identity"].combine_chunks()).indices
         people = pc.fill_null(names, -1).to_numpy()[rows].astype(np.int64)
         return IdentityPlan(rows, labels, people, groups, shape, seed, recipe.data.images_per_person)
+    given = pc.fill_null(index["weight"], 1.0).to_numpy()[rows].astype(np.float64)
+    weights = None if (given == 1).all() else given
     pairs = isinstance(recipe.method, Translator)
     if not recipe.data.balance:
         if pairs:
             raise InputError(f"data.balance = False: {recipe.method.name} needs every domain as source and as target")
-        return RowPlan(rows, labels, groups, shape, seed)
-    return DomainPlan(rows, labels, manifest.domains, groups, shape, seed, pairs)
+        return RowPlan(rows, labels, groups, shape, seed, weights)
+    return DomainPlan(rows, labels, manifest.domains, groups, shape, seed, pairs, weights)
 
 
 def thread_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
