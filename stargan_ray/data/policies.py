@@ -124,7 +124,7 @@ def decide(
     places = {name: k for k, name in enumerate(classes)}
     label = np.array([-2 if name is None else places.get(name, -1) for name in labels], dtype=np.int64)
     wide = probabilities.astype(np.float64)
-    readable = ~np.isnan(wide).any(axis=1)
+    readable: Bools = np.atleast_1d(~np.isnan(wide).any(axis=1))
     best = np.where(readable[:, None], wide, 0.0).argmax(axis=1)
     weight, reason = np.zeros(len(label)), np.full(len(label), UNREADABLE, dtype=object)
     # what cannot be read helps nobody, whatever its label
