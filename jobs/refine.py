@@ -6,9 +6,9 @@ r"""Filter noisy labels: score a data set with an expression classifier and writ
     python jobs/refine.py --data data/faces --classifier runs/filter --out data/soft --scores data/faces-refined \
         --policy.rule soft
 
-The source stays as it is. Every row and the reason for its fate is in decisions.parquet beside the result. Several
-classifiers are those of jobs/crossfit.py: each row is judged by the one that has not seen its label. What people said
-of the rows (jobs/review.py) overrules the filter.
+The source stays as it is. Every row and the reason for its fate is in decisions.parquet beside the result.
+Several classifiers are those of jobs/train.py --crossfit: each row is judged by the one that has not seen its label.
+What people said of the rows (jobs/review.py) overrules the filter.
 """
 
 from __future__ import annotations

@@ -145,18 +145,19 @@ class _Road:
 
     def refine(self, data: dict[str, Any], classifier: dict[str, Any]) -> dict[str, Any]:
         """Drop the rows whose label the filter does not confirm."""
+        policy = Policy(threshold=0.3)
 
         def work() -> dict[str, Any]:
             out = str(self.store / "faces-refined")
             with self.alone, counting("refine", self.progress) as on_scored:
-                panel, policy = open_panel([classifier["folder"]]), Policy(threshold=0.3)
+                panel = open_panel([classifier["folder"]])
                 done = refine(data["uri"], out, panel, policy, overwrite=True, on_scored=on_scored)
             for line in done.warnings:
                 self.console.print(f"[yellow]{line}[/]")
             manifest = done.manifest
             return {"uri": out, "hash": manifest.content_hash, "rows": manifest.rows, "decisions": done.decisions}
 
-        return self.stages.run("refine", [data, classifier], work)
+        return self.stages.run("refine", [data, classifier, to_json(policy)], work)
 
     def travel(self) -> Judged:
         """Every stage up to the networks that the report is about."""

@@ -119,7 +119,7 @@ def _notes(dataset: Dataset, panel: Panel, reviewed: Applied) -> list[str]:
     if panel.has_seen(dataset):
         notes.append(
             "the classifier was trained on the labels that it judges here, and confirms what it learnt: train one "
-            "for each fold instead (jobs/crossfit.py)"
+            "for each fold instead (jobs/train.py --crossfit 3)"
         )
     if reviewed.disputed:
         notes.append(f"{reviewed.disputed} rows have reviewers without a majority: the filter decided")
