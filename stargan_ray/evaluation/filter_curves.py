@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,8 +44,13 @@ class Curve:
 
     def section(self) -> dict[str, Any]:
         """The rule's own scores as a section of the report, and the curve as plain numbers."""
-        curve = {name: [getattr(each, name).value for each in self.scores] for name in _PANELS}
+        curve = {name: [_finite(getattr(each, name).value) for each in self.scores] for name in _PANELS}
         return {"threshold": self.least, **self.default.section(), "curve": {"threshold": self.thresholds, **curve}}
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN: what could not be measured is null."""
+    return value if math.isfinite(value) else None
 
 
 def policy_curves(
