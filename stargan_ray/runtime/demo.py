@@ -145,7 +145,7 @@ class _Road:
 
     def refine(self, data: dict[str, Any], classifier: dict[str, Any]) -> dict[str, Any]:
         """Drop the rows whose label the filter does not confirm."""
-        policy = Policy(threshold=0.3)
+        policy = Policy()
 
         def work() -> dict[str, Any]:
             out = str(self.store / "faces-refined")
