@@ -80,11 +80,11 @@ def _expression() -> Recipe:
     return Recipe(
         "expression",
         "VGG19 expression classifier by the published recipe: 44-pixel crops of FER2013-like faces, 250 epochs",
-        ExpressionMethod(),
+        ExpressionMethod(input_size=44, cut=True, clip_value=0.1),
         DataConfig(
             size=48,
             shape=Shape(batch=128, lanes=16, window=16),
-            augment=Augment(crop=1.0, crop_scale=(0.84, 0.84), crop_ratio=(1.0, 1.0)),
+            augment=Augment(crop=0.0, crop_pixels=44),
             balance=False,
         ),
         TrainConfig(steps=56_000, best="val/accuracy", checkpoint_every=1_120, validate_every=1_120, sample_every=0),

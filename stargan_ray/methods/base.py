@@ -84,6 +84,11 @@ class Method(Protocol):
         """Frozen networks loaded from elsewhere: eval mode, never wrapped, optimised or checkpointed."""
         ...
 
+    @property
+    def clip_value(self) -> float:
+        """Largest absolute value that an entry of a gradient keeps, over the whole batch; 0 = no limit."""
+        ...
+
     def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
         """Fresh trainable networks for images of ``size`` pixels and ``domains`` expressions."""
         ...

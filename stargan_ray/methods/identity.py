@@ -43,6 +43,7 @@ class IdentityMethod:
     name: ClassVar[str] = "identity"
     plan: ClassVar[str] = "identities"
     helpers: ClassVar[tuple[str, ...]] = ()
+    clip_value: ClassVar[float] = 0.0
 
     backbone: str = "xception"
     width: float = 1.0

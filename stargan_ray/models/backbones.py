@@ -20,6 +20,8 @@ class View:
         centre: share of the image's side around its centre that is looked at; below 1 leaves the background
             and the hair out, which say nothing about an expression.
         grey: whether colour is left out; for a network trained on grey data (FER2013) that meets colour.
+        cut: whether a larger image is cut at its centre to ``size`` instead of being resized; for a network that
+            trained on windows of its images (``data.augment.crop_pixels``), whose faces keep their size this way.
         standardize: whether each image gets mean 0 and variance 1, which takes most of the light out.
     """
 
@@ -27,6 +29,7 @@ class View:
     centre: float = 1.0
     grey: bool = False
     standardize: bool = False
+    cut: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no network here can look at."""
@@ -43,6 +46,9 @@ class View:
         if self.grey:
             luma = image.new_tensor([0.299, 0.587, 0.114])[:, None, None]
             image = (image * luma).sum(1, keepdim=True).expand(-1, 3, -1, -1)
+        if self.cut:
+            top, left = (max(0, side - self.size) // 2 for side in image.shape[2:])
+            image = image[:, :, top : top + self.size, left : left + self.size]
         image = fit(image, self.size)
         if self.standardize:
             # the constant keeps a flat image flat: it has no contrast to normalise

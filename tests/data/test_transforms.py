@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stargan_ray.config import DataConfig
 from stargan_ray.data.transforms import Augment, Draw, apply, draw, to_float
 from stargan_ray.errors import InputError
 
@@ -182,3 +183,52 @@ def test_a_range_that_does_not_exist_is_refused(fields: dict[str, Any], named: s
     with pytest.raises(InputError) as caught:
         Augment(**fields)
     assert str(caught.value).startswith(f"data.augment.{named}: allowed is ")
+
+
+# -- windows of a number of pixels ----------------------------------------------------------------------------
+
+
+def test_a_window_is_a_part_of_the_image_as_it_is_and_every_place_comes() -> None:
+    x = images(batch=400, size=48)
+    drawn = draw(Augment(crop=0.0, crop_pixels=44), 400, (0, 0, 0))
+    out = apply(x, drawn)
+    assert out.shape == (400, 3, 44, 44)
+    places = set()
+    for image, mirrored, window, corner in zip(x, drawn.geometry[:, 0, 0] < 0, out, drawn.corner, strict=True):  # type: ignore[arg-type]
+        top, left = (corner * 5).long().tolist()
+        seen = to_float(image.flip(2) if mirrored else image.clone())
+        assert torch.equal(window, seen[:, top : top + 44, left : left + 44])
+        places.add((top, left))
+    assert len(places) == 25
+    assert 0.4 < (drawn.geometry[:, 0, 0] < 0).float().mean() < 0.6
+
+
+def test_a_window_of_the_whole_image_is_the_image() -> None:
+    x = images()
+    assert torch.equal(apply(x, draw(Augment(crop=0, crop_pixels=32, flip=0), 6, (0, 0, 0))), to_float(x.clone()))
+
+
+def test_a_window_of_a_turned_image_is_cut_from_the_one_resampling() -> None:
+    x = smooth()
+    turned = Augment(crop=0.0, crop_pixels=24, flip=0.0, rotation_degrees=10, scale=(0.9, 1.1), brightness=0.2)
+    drawn = draw(turned, 4, (3, 0, 0))
+    assert not drawn.still
+    whole = apply(x, Draw(drawn.geometry, drawn.colour))
+    for image, window, corner in zip(whole, apply(x, drawn), drawn.corner, strict=True):  # type: ignore[arg-type]
+        top, left = (corner * 9).long().tolist()
+        assert torch.equal(window, image[:, top : top + 24, left : left + 24])
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_windows_make_the_global_result(workers: int) -> None:
+    x, drawn = images(8), draw(Augment(crop=0.0, crop_pixels=20), 8, (0, 5, 0))
+    each = 8 // workers
+    parts = [apply(x[n * each : (n + 1) * each], drawn.rows(n * each, (n + 1) * each)) for n in range(workers)]
+    assert torch.equal(torch.cat(parts), apply(x, drawn))
+
+
+def test_windows_that_no_image_has_are_refused() -> None:
+    with pytest.raises(InputError, match=r"data\.augment\.crop_pixels = 44 with crop = 0\.5: allowed"):
+        Augment(crop_pixels=44)
+    with pytest.raises(InputError, match=r"data\.augment\.crop_pixels = 49: allowed are 0 to 48"):
+        DataConfig(size=48, augment=Augment(crop=0.0, crop_pixels=49))

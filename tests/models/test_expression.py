@@ -88,6 +88,15 @@ def test_a_view_of_the_centre_is_blind_to_the_border_and_a_grey_one_to_the_hue()
     assert torch.equal(seen[:, 0], seen[:, 2])
 
 
+def test_a_cut_view_keeps_the_size_of_a_face_and_leaves_a_window_alone() -> None:
+    image = torch.rand(2, 3, 48, 48)
+    view = View(44, cut=True)
+    assert torch.equal(view(image), image[:, :, 2:46, 2:46])
+    assert torch.equal(view(image[:, :, :44, 1:45]), image[:, :, :44, 1:45])
+    small = image[:, :, :40, :40]
+    assert torch.equal(view(small), fit(small, 44))
+
+
 def test_shrinking_averages_instead_of_picking_pixels() -> None:
     # a one-pixel chequerboard is grey from afar; without antialiasing it would alias to black or white
     board = (torch.arange(64)[:, None] + torch.arange(64)[None]) % 2 * 2.0 - 1
