@@ -64,7 +64,7 @@ def run_step(
     Raises:
         NonFiniteError: a gradient is NaN or infinite (after reduction, so every rank raises).
     """
-    steps = [Step(state.step, normal) for _, normal in parts]
+    steps = [Step(state.step, normal, worker.gather) for _, normal in parts]
     values: dict[str, Tensor] = {}
     for phase in state.method.phases():
         if state.step % phase.every:

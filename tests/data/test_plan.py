@@ -289,6 +289,21 @@ def test_batches_hold_k_images_of_each_person(albums: list[int], k: int, seed: i
     assert np.array_equal(seen["source_label"], seen["source"] % 3)
 
 
+def test_a_persons_images_differ_in_expression_as_far_as_they_can() -> None:
+    """Five expressions, two images of each and two without a label: 4 of a person's 12 are never twice the same."""
+    label = np.tile(np.repeat(np.array([0, 1, 2, 3, 4, -1]), 2), 9).astype(np.int64)
+    rows = np.arange(len(label), dtype=np.int64)
+    plan = IdentityPlan(rows, label, rows // 12, np.zeros(len(rows), np.int64), Shape(16, 2, 8), 0, 4)
+    shown = windows_of(plan, range(30), range(2))["source_label"].reshape(-1, 4)
+    for four in shown.tolist():
+        known = [each for each in four if each >= 0]
+        assert len(set(known)) == len(known)
+    assert set(shown.ravel().tolist()) == {-1, 0, 1, 2, 3, 4}
+    six = IdentityPlan(rows, label % 2, rows // 12, np.zeros(len(rows), np.int64), Shape(16, 2, 8), 0, 4)
+    for four in windows_of(six, range(30), range(2))["source_label"].reshape(-1, 4).tolist():
+        assert sorted(four) == [0, 0, 1, 1]  # two expressions alone: both, as often as each other
+
+
 def test_every_person_is_visited_once_a_pass() -> None:
     plan = identity_plan([5] * 12, Shape(8, 2, 6), 4)  # two people a step, six steps a pass
     seen = windows_of(plan, range(2), range(2))
