@@ -38,8 +38,8 @@ class ExpressionMethod:
         centre: share of the image's side around its centre that the network looks at.
         grey: whether it leaves colour out; for a classifier of grey data (FER2013) that will meet colour.
         standardize: whether each image is brought to mean 0 and variance 1.
-        cut: whether larger images are cut at their centre to ``input_size`` instead of being resized; with windows of
-            ``data.augment.crop_pixels``.
+        cut: whether whole images are cut at their centre to ``input_size`` of the data's pixels instead of being
+            resized; with ``data.augment.crop_pixels`` of that size.
         label_smoothing: share of each target spread over all classes; noisy labels want some.
         clip_value: largest absolute value that an entry of a gradient keeps; 0 = no limit.
         solver: optimiser and learning rate.
@@ -86,7 +86,7 @@ class ExpressionMethod:
             centre=self.centre,
             grey=self.grey,
             standardize=self.standardize,
-            cut=self.cut,
+            cut=min(1.0, self.input_size / size) if self.cut and self.input_size else 1.0,
         )
         return {"classifier": classifier}
 

@@ -53,7 +53,7 @@ class ExpressionClassifier(nn.Module):
         centre: float = 1.0,
         grey: bool = False,
         standardize: bool = False,
-        cut: bool = False,
+        cut: float = 1.0,
     ) -> None:
         super().__init__()
         if classes < 2:
