@@ -144,6 +144,14 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
 
+    def __post_init__(self) -> None:
+        """Refuse windows for a translator: its networks are built for the size of the data, and answer in it."""
+        if self.data.augment.crop_pixels and isinstance(self.method, StarGANv2):
+            raise InputError(
+                f"data.augment.crop_pixels = {self.data.augment.crop_pixels}: {self.method.name} trains on whole "
+                "images; allowed is 0, or data.augment.crop for a crop that is enlarged"
+            )
+
 
 def to_json(config: Any) -> Any:
     """A config as JSON values; a method carries its name."""
