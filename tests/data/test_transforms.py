@@ -6,12 +6,21 @@ pytest tests/data/test_transforms.py
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import (
+    adjust_brightness,
+    adjust_saturation,
+    affine,
+    horizontal_flip,
+)
 
 from stargan_ray.config import DataConfig
 from stargan_ray.data.transforms import Augment, Draw, apply, draw, to_float
@@ -183,6 +192,50 @@ def test_a_range_that_does_not_exist_is_refused(fields: dict[str, Any], named: s
     with pytest.raises(InputError) as caught:
         Augment(**fields)
     assert str(caught.value).startswith(f"data.augment.{named}: allowed is ")
+
+
+# -- against torchvision --------------------------------------------------------------------------------------
+
+
+def moved(angle: float, scale: float) -> Draw:
+    """A zoom by ``scale`` and a turn by about ``angle`` degrees, found among many draws."""
+    config = Augment(crop=0.0, flip=0.0, scale=(scale, scale))
+    if not angle:
+        return draw(config, 4, (0, 0, 0))
+    drawn = draw(replace(config, rotation_degrees=abs(angle)), 400, (0, 0, 0)).geometry
+    degrees = torch.rad2deg(torch.atan2(drawn[:, 1, 0], drawn[:, 0, 0]))
+    return Draw(drawn[(degrees - angle).abs().argmin()].expand(4, 2, 3), None)
+
+
+@pytest.mark.parametrize(
+    ("angle", "scale"), [(20.0, 1.0), (-20.0, 1.0), (0.0, 1.25), (0.0, 0.8), (20.0, 1.25), (-9.0, 0.9)]
+)
+def test_rotation_and_scaling_are_torchvisions(angle: float, scale: float) -> None:
+    x = smooth()
+    drawn = moved(angle, scale)
+    seen = float(torch.rad2deg(torch.atan2(drawn.geometry[0, 1, 0], drawn.geometry[0, 0, 0])))
+    assert seen == pytest.approx(angle, abs=0.5)
+    # ours maps output to input in image coordinates (y down): a positive angle turns the image against the clock
+    expected = affine(to_float(x.clone()), -seen, [0, 0], scale, [0.0], InterpolationMode.BILINEAR)
+    inside = slice(10, 22)  # beyond, torchvision fills with black where we reflect
+    torch.testing.assert_close(apply(x, drawn)[..., inside, inside], expected[..., inside, inside], rtol=0, atol=1e-4)
+
+
+def test_a_mirror_image_is_torchvisions() -> None:
+    x = images()
+    out = apply(x, draw(Augment(crop=0.0, flip=1.0), 6, (0, 0, 0)))
+    torch.testing.assert_close(out, to_float(horizontal_flip(x)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.2])
+@pytest.mark.parametrize(("place", "reference"), [(0, adjust_brightness), (2, adjust_saturation)])
+def test_colour_is_torchvisions(place: int, reference: Callable[[Tensor, float], Tensor], factor: float) -> None:
+    x = smooth() // 2 + 40  # no value is cut off
+    factors = torch.ones(4, 3)
+    factors[:, place] = factor
+    out = apply(x, Draw(draw(NOTHING, 4, (0, 0, 0)).geometry, factors))
+    expected = reference(x.float() / 255, factor)
+    torch.testing.assert_close((out + 1) / 2, expected, rtol=0, atol=2e-4)
 
 
 # -- windows of a number of pixels ----------------------------------------------------------------------------
