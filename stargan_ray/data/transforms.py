@@ -157,6 +157,11 @@ def _coloured(x: Tensor, factors: Tensor) -> Tensor:
     """Brightness, contrast and saturation, in that order, by factors (b, 3)."""
     brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
     x = (x + 1) * brightness - 1
-    x = torch.lerp(x.mean((1, 2, 3), keepdim=True), x, contrast)
-    grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    return torch.lerp(grey, x, saturation).clamp(-1, 1)
+    # the mean of what is seen as grey, as everywhere else: a plain mean gives blue as much weight as green
+    x = torch.lerp(_grey(x).mean((2, 3), keepdim=True), x, contrast)
+    return torch.lerp(_grey(x), x, saturation).clamp(-1, 1)
+
+
+def _grey(x: Tensor) -> Tensor:
+    """Luma (b, 1, H, W) of ITU-R BT.601."""
+    return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
