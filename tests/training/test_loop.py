@@ -436,8 +436,10 @@ def test_the_identity_target_of_an_image_sees_the_draw_that_the_generator_sees(
     embedder = state.helpers["identity"]
     told: list[tuple[Tensor, Tensor]] = []  # what G gets: image and embedding
     compared: list[Tensor] = []  # what L_id holds a fake to
+    judged: list[Tensor] = []  # whom D is told that its image must show
     distance = losses.identity_distance
     state.networks["generator"].register_forward_pre_hook(lambda _, given: told.append((given[0], given[2])))
+    state.networks["discriminator"].register_forward_pre_hook(lambda _, given: judged.append(given[1]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "identity_distance", lambda a, b: compared.append(a) or distance(a, b))
         run(dataset, recipe, state, Checkpoints(str(tmp_path)))
@@ -447,7 +449,8 @@ def test_the_identity_target_of_an_image_sees_the_draw_that_the_generator_sees(
     for image, embedding in sources:
         torch.testing.assert_close(embedding, embedder(image))
     assert len(compared) == 2 * 2 * accumulate
-    for target in compared:
+    assert len(judged) == 2 * 6 * accumulate  # a real and a fake in both updates of D, a fake in both of G
+    for target in compared + judged:
         assert any(torch.allclose(target, embedder(image)) for image, _ in sources)
     raw = to_float(torch.from_numpy(load_pool(dataset, np.arange(len(dataset)), 32)))
     assert all((image[0] - raw).abs().mean((1, 2, 3)).min() > 0.02 for image, _ in sources)  # augmented they were
