@@ -67,7 +67,7 @@ class ExpressionMethod:
         """Refuse a smoothing that leaves nothing of the label, and a limit below nothing."""
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"method.label_smoothing = {self.label_smoothing}: allowed is 0 to below 1")
-        if self.clip_value < 0:
+        if not self.clip_value >= 0:  # NaN too
             raise InputError(f"method.clip_value = {self.clip_value}: allowed are values >= 0 (0 = no limit)")
 
     @property

@@ -258,6 +258,17 @@ def test_a_window_is_a_part_of_the_image_as_it_is_and_every_place_comes() -> Non
     assert 0.4 < (drawn.geometry[:, 0, 0] < 0).float().mean() < 0.6
 
 
+def test_every_place_of_a_window_is_as_likely() -> None:
+    """Read off images whose pixels tell where they are; 400 of 10,000 at each of 25 places, give or take five sigma."""
+    down, across = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
+    x = torch.stack([down, across, down]).to(torch.uint8).expand(10_000, 3, 12, 12)
+    out = apply(x, draw(Augment(crop=0.0, crop_pixels=8, flip=0.0), 10_000, (0, 0, 0)))
+    top, left = ((out[:, :2, 0, 0] + 1) * 127.5).round().long().unbind(1)
+    counts = torch.bincount(5 * top + left, minlength=25)
+    assert len(counts) == 25
+    assert (counts - 400).abs().max() < 5 * 400**0.5
+
+
 def test_a_window_of_the_whole_image_is_the_image() -> None:
     x = images()
     assert torch.equal(apply(x, draw(Augment(crop=0, crop_pixels=32, flip=0), 6, (0, 0, 0))), to_float(x.clone()))
