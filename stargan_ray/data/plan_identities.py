@@ -74,6 +74,11 @@ class IdentityPlan:
         return album[np.argsort(turn, kind="stable")]
 
     @property
+    def classes(self) -> int:
+        """How many people are drawn; every ``person`` is below it."""
+        return len(self._albums)
+
+    @property
     def left_out(self) -> int:
         """Rows of people with a single image."""
         return len(self.rows) - sum(map(len, self._albums))

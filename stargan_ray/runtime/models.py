@@ -5,7 +5,7 @@
         helpers/<name>/          the model folder of a frozen helper, e.g. the identity embedder
         meta.json                recipe, domains, size, lineage, licence; enough to rebuild the model
 
-A model folder has no discriminator and no optimiser. No pickle is read or written.
+A model folder has no discriminator, no class centres and no optimiser. No pickle is read or written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from stargan_ray.runtime.card import describe
 from stargan_ray.runtime.lookup import fetch
 from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
 
-_TRAINING_ONLY = ("discriminator",)
+_TRAINING_ONLY = ("discriminator", "centres")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class LoadedModel:
 
     @property
     def kind(self) -> str:
-        """``expression``, ``identity`` or ``translator``."""
+        """``expression``, ``identity``, ``identity-judge`` or ``translator``."""
         return str(self.meta["kind"])
 
     @property

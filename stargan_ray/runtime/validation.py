@@ -48,7 +48,7 @@ def make_hooks(recipe: Recipe, dataset: Dataset, judge: str, device: torch.devic
             validate=_translator(method, faces, judge, device, dataset.manifest.domains) if judge else None,
             sample=lambda networks: sample_grid(method, networks, faces, dataset.manifest.domains),
         )
-    if method.name == "identity":
+    if method.plan == "identities":
         return Hooks(validate=lambda networks: _identity(networks, faces))
     return Hooks(validate=lambda networks: _expression(networks, faces))
 
