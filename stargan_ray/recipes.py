@@ -14,6 +14,7 @@ from stargan_ray.data.transforms import Augment
 from stargan_ray.errors import unknown
 from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import COPIED_RECIPE, IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.solver import Solver
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
@@ -217,7 +218,14 @@ _ALL = (
     Recipe(
         "identity-judge-tiny",
         "a small ResNet that judges identities and never trains a translator, 32 px",
-        IdentityMethod(backbone="test_resnet", input_size=48, hidden=128, embedding=128, solver=_adam(500, peak=1e-3)),
+        IdentityJudgeMethod(
+            backbone="test_resnet",
+            input_size=48,
+            hidden=128,
+            embedding=128,
+            scale=16.0,
+            solver=_adam(500, peak=1e-3),
+        ),
         _tiny_data(batch=64, lanes=4),
         _tiny(500, 250, best="val/verification_accuracy"),
         _CORES,

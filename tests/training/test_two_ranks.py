@@ -21,7 +21,9 @@ from stargan_ray.config import Recipe
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.methods.base import Step
 from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.models.arcface import ArcFaceHead
 from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.step import NonFiniteError, State
@@ -43,6 +45,11 @@ for mining in ("random", "batch-hard"):
         method=IdentityMethod(mining=mining, margin=0.5),  # type: ignore[arg-type]
         data=replace(RECIPE.data, images_per_person=2),
     )
+RECIPES["centres"] = replace(
+    with_train(steps=STEPS),
+    method=IdentityJudgeMethod(people=5, scale=8.0),
+    data=replace(RECIPE.data, images_per_person=2),
+)
 NAN = "nan on one rank"
 LIMIT = 1e-4  # far below most gradients of these networks
 
@@ -53,6 +60,14 @@ def scenario(name: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StarGANv2, "clip_value", LIMIT if name == "clipped" else 0.0)
         patch.setattr(IdentityMethod, "networks", lambda *_: {"embedder": Embedder()})
+        patch.setattr(
+            IdentityJudgeMethod,
+            "networks",
+            lambda method, *_: {
+                "embedder": Embedder(),
+                "centres": ArcFaceHead(method.people, 5, method.margin_degrees, method.scale),
+            },
+        )
         yield
 
 
