@@ -25,10 +25,14 @@ class ArcFaceHead(nn.Module):
         super().__init__()
         # takes seconds to import: only who trains an embedder pays
         from pytorch_metric_learning.losses import ArcFaceLoss
+        from pytorch_metric_learning.utils.common_functions import TorchInitWrapper
 
         if people < 2:
             raise InputError(f"people = {people}: allowed are values >= 2")
-        self.loss = ArcFaceLoss(people, embedding, margin=margin_degrees, scale=scale)
+        # Only directions count, so the length of a centre says how far one update turns it: with entries of 1, the
+        # library's default, centres would hardly leave their places. 0.01 is the authors'.
+        start = TorchInitWrapper(nn.init.normal_, std=0.01)
+        self.loss = ArcFaceLoss(people, embedding, margin=margin_degrees, scale=scale, weight_init_func=start)
 
     def forward(self, vector: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
         """The mean loss over the batch, and the share whose nearest centre is their person's, without a gradient.
