@@ -27,9 +27,13 @@ drawn at random from the data set that the figures are about, so that people wit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from stargan_ray.data.review_outcomes import Outcome
+from stargan_ray.data.review_sample import DROPPED, FILTERED, Sample
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.filtering import FilterScores
 from stargan_ray.evaluation.intervals import Estimate, score_interval
@@ -60,6 +64,32 @@ class JudgedStratum:
                 f"{self.wrong} wrong of {self.judged} judged of {self.rows} rows labelled {self.label}: "
                 "allowed are 0 <= wrong <= judged <= rows, rows >= 1"
             )
+
+
+def judged_strata(sample: Sample, outcomes: Mapping[int, Outcome]) -> list[JudgedStratum]:
+    """What people found in the strata of the filter's own work.
+
+    Whoever would give a row another label, or drop it, has found its label wrong.
+
+    Args:
+        sample: n rows.
+        outcomes: of those that are judged, by their place among the n.
+    """
+    judged, wrong = np.zeros(len(sample.strata), np.int64), np.zeros(len(sample.strata), np.int64)
+    for place, outcome in outcomes.items():
+        judged[sample.stratum[place]] += 1
+        wrong[sample.stratum[place]] += outcome.action != "keep"
+    return [
+        JudgedStratum(
+            label=each.label,
+            dropped=each.kind == DROPPED,
+            rows=each.rows,
+            judged=int(judged[number]),
+            wrong=int(wrong[number]),
+        )
+        for number, each in enumerate(sample.strata)
+        if each.kind in FILTERED
+    ]
 
 
 def estimate_filter(strata: Sequence[JudgedStratum]) -> FilterScores:
