@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from planted import GivenUnit, row, write
 
-from stargan_ray.data.schema import Row
+from stargan_ray.data.faces import FacesConfig, count, generate
+from stargan_ray.data.schema import EXPRESSIONS, Row, Truth
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import Source, write_table
 from stargan_ray.data.writing import write_dataset
@@ -52,7 +53,7 @@ def write_refined(
     *,
     images: dict[str, bytes] | None = None,
     policy: dict[str, Any] | None = None,
-    rows: Sequence[Row] | None = None,
+    rows: Sequence[Row | Truth] | None = None,
     domains: Sequence[str] = DOMAINS,
     classes: Sequence[str] = CLASSES,
 ) -> tuple[str, str]:
@@ -70,10 +71,37 @@ def write_refined(
         "policy": {"threshold": 0.4} if policy is None else policy,
     }
     kept = {each["key"] for each in told if each["kept"]}
-    unit = GivenUnit(0, tuple(each for each in rows if each.key in kept))
+    unit = GivenUnit(0, tuple(each for each in rows if isinstance(each, Row) and each.key in kept))
     write_dataset(str(refined), Source(described, tuple(domains), (unit,)), overwrite=True)
     meta = {"content_hash": described["content_hash"], "classifier": "a test's", "classes": list(classes)}
     table = pa.Table.from_pylist(list(told)).append_column("weight", pa.array(np.ones(len(told))))
     table = table.replace_schema_metadata({b"stargan-ray": json.dumps(meta)})
     write_table(str(refined / "decisions.parquet"), table)
     return str(source), str(refined)
+
+
+def faces(folder: Path, people: int = 6) -> tuple[str, str]:
+    """Generated faces of 32 pixels, a third of them labelled wrongly, and a filter that errs in every tenth row."""
+    config = FacesConfig(people=people, images_per_person=8, size=32, label_noise=0.35)
+    rng = np.random.default_rng(0)
+    rows, told = [], []
+    for each, truth in generate(config, 0, count(config)):
+        shown = truth.expression if rng.random() > 0.1 else int(rng.integers(8))
+        scores = rng.dirichlet(np.full(8, 0.3)) * 0.3
+        scores[shown] += 0.7
+        assert each.expression is not None
+        own, best = float(scores[each.expression]), int(scores.argmax())
+        kept = best == each.expression
+        rows += [each, truth]
+        told.append(
+            {
+                "key": each.key,
+                "label": EXPRESSIONS[each.expression],
+                "predicted": EXPRESSIONS[best],
+                "confidence": float(scores.max()),
+                **{f"p_{name}": float(score) for name, score in zip(EXPRESSIONS, scores, strict=True)},
+                "kept": kept and own >= 0.4,
+                "reason": "label disagrees" if not kept else "kept" if own >= 0.4 else "low confidence",
+            }
+        )
+    return write_refined(folder, told, rows=rows, domains=EXPRESSIONS, classes=EXPRESSIONS)

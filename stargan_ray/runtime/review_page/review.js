@@ -144,7 +144,7 @@ function sharpen(image) {
 }
 
 const question = (face) => (face.label === null ? "What does this face show?" : `Is this ${face.label}?`);
-const percent = (value) => (value === null ? "–" : `${Math.round(100 * value)} %`);
+const percent = (value) => (value === null ? "–" : `${Math.round(100 * value)}%`);
 const announce = (text) => { by("live").textContent = text; };
 
 function element(name, classes = "", ...content) {
