@@ -119,9 +119,12 @@ class Tab:
             assert time.monotonic() < end, f"not true in time: {expression}; the page shows: {self.text('body')}"
             time.sleep(0.02)
 
-    def screenshot(self, path: Path, width: int = 1280, height: int = 800, *, dark: bool = False) -> None:
-        """Write what the page looks like as a PNG."""
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another size in pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def screenshot(self, path: Path, *, dark: bool = False) -> None:
+        """Write what the page looks like as a PNG."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
         time.sleep(0.4)

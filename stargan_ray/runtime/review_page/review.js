@@ -247,7 +247,7 @@ function drawFilm() {
   for (const place of thumbs.keys()) if (!shown.has(place)) thumbs.delete(place);
   by("unjudged").hidden = summary.recent.length > 0;
   by("legend").hidden = summary.recent.length === 0;
-  by("film").replaceChildren(...summary.recent.map((each) => {
+  by("film").replaceChildren(...summary.recent.toReversed().map((each) => {
     const said = each.action === "keep" ? `✓ ${each.label}` : each.action === "drop" ? "✕ drop" : `→ ${each.new_label}`;
     const guess = each.predicted === null ? "no prediction" : `${each.predicted} ${percent(each.confidence)}`;
     const button = element("button", each.action, thumb(each.place), element("span", "said", said), element("span", "guess", guess));
