@@ -262,6 +262,22 @@ def test_verdicts_on_another_image_or_label_do_not_mark_a_face(open_desk: OpenDe
     assert open_desk().card(0)["verdict"] is None
 
 
+def test_a_bucket_is_reviewed_as_a_folder_is(review: Reviewing, s3: str) -> None:
+    data, refined = storage.join(s3, "some faces"), storage.join(s3, "refined")
+    storage.put_folder(Path(review.refined.dataset.uri), data, last="manifest.json")
+    storage.put_folder(Path(review.refined.uri), refined, last="manifest.json")
+    remote = open_review(refined, SampleConfig(per_class=9), data=data)
+    for name in ("ann", "bob"):
+        client = visit(Desk(remote.refined, remote.sample, Session(data, name)))
+        assert client.get("/pictures/0").status_code == 200
+        judge(client, 0, "drop")
+        judge(client, 1, "drop")
+        client.post("/undo")
+    assert [(each.reviewer, each.action) for each in read_reviews(data).standing] == [("ann", "drop"), ("bob", "drop")]
+    assert "judged by ann (1), bob (1)" in report(remote).notes
+    assert remote.folder == storage.join(data, "reviews")
+
+
 def test_two_reviewers_at_once_lose_nothing(open_desk: OpenDesk, review: Reviewing) -> None:
     clients = [visit(open_desk(name)) for name in ("ann", "bob")]
     threads = [

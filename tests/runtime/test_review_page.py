@@ -110,6 +110,22 @@ def test_keys_judge_undo_skip_and_go_back(new_tab: NewTab, uris: tuple[str, str]
         assert tab.complaints == []
 
 
+def test_a_key_that_comes_while_a_verdict_is_stored_falls_on_no_face(new_tab: NewTab, uris: tuple[str, str]) -> None:
+    source, refined = uris
+    with ServedReview(refined, "ann") as job:
+        tab = opened(new_tab, job)
+        slow = (
+            "window.fetch = (f => (...a) => new Promise(go => setTimeout(go, 300)).then(() => f(...a)))(window.fetch)"
+        )
+        tab.value(f"void ({slow})")
+        tab.press("k", "d", "d")
+        ready(tab, 1)
+        assert (place(tab), said(source)) == (1, [("keep", None)])
+        tab.press("d")
+        ready(tab, 2)
+        assert said(source) == [("keep", None), ("drop", None)]
+
+
 def test_the_prediction_shows_itself_after_the_verdict(new_tab: NewTab, uris: tuple[str, str]) -> None:
     with ServedReview(uris[1], "ann") as job:
         tab = opened(new_tab, job)

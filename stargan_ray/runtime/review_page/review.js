@@ -183,11 +183,19 @@ function drawCard() {
   by("drop").setAttribute("aria-pressed", said?.action === "drop");
   by("back").disabled = card.place === 0;
   by("ahead").disabled = card.place + 1 === summary.size;
+  [...by("labels").children].forEach((button, number) => {
+    const own = summary.labels[number] === card.label;
+    button.classList.toggle("given", own);
+    button.title = own ? "the label that it has" : "";
+    button.setAttribute("aria-pressed", said?.new_label === summary.labels[number]);
+  });
+}
+
+// Made once, so that whoever works with Tab and Enter stays where he is.
+function makeLabels() {
   by("labels").replaceChildren(...summary.labels.map((label, number) => {
-    const button = element("button", label === card.label ? "given" : "", ...(number < 9 ? [element("kbd", "", `${number + 1}`)] : []), element("span", "", label));
-    button.setAttribute("aria-pressed", said?.new_label === label);
-    if (label === card.label) button.title = "the label that it has";
-    button.addEventListener("click", () => relabel(number));
+    const button = element("button", "", ...(number < 9 ? [element("kbd", "", `${number + 1}`)] : []), element("span", "", label));
+    button.addEventListener("click", (event) => { if (event.detail > 0) button.blur(); relabel(number); });
     return button;
   }));
 }
@@ -280,6 +288,7 @@ async function start() {
     by("reviewer").textContent = summary.reviewer;
     by("why-blind").hidden = !summary.blind;
     by("digits").replaceChildren(element("kbd", "", "1"), " … ", element("kbd", "", `${Math.min(9, summary.labels.length)}`));
+    makeLabels();
     await show(answer.next);
   }, "opening…");
 }
