@@ -47,6 +47,7 @@ _FILES = {
     "review.css": ("stargan_ray.runtime", "review_page/review.css", "text/css"),
     "house.css": ("stargan_ray.evaluation", "page.css.j2", "text/css"),
     "review.js": ("stargan_ray.runtime", "review_page/review.js", "text/javascript"),
+    "draw.js": ("stargan_ray.runtime", "review_page/draw.js", "text/javascript"),
     "icon.svg": ("stargan_ray.runtime", "review_page/icon.svg", "image/svg+xml"),
 }
 

@@ -140,7 +140,7 @@ def test_the_page_may_load_its_own_files_alone_and_faces_stay_out_of_files(open_
     page = client.get("/").text
     assert "://" not in page
     assert "style=" not in page
-    for name in ("review.css", "house.css", "review.js", "icon.svg"):
+    for name in ("review.css", "house.css", "review.js", "draw.js", "icon.svg"):
         assert client.get(f"/files/{name}").status_code == 200
     assert client.get("/files/page.html").status_code == 404
     assert client.get("/files/..%2freview.py").status_code == 404

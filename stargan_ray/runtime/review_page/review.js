@@ -1,6 +1,8 @@
 // The page of jobs/review.py: one face at a time, a verdict a key. The server holds all state; a verdict is on
 // storage before its answer comes, and only then does the next face.
 
+import { draw, element, question } from "/files/draw.js";
+
 const by = (id) => document.getElementById(id);
 const SMALL = 128; // pictures up to this side can be shown in sharp pixels; others are not enlarged much
 
@@ -119,7 +121,7 @@ async function show(place, spoken = "") {
     card = told;
     hang(image);
   }
-  draw();
+  draw(summary, card, film);
   announce([spoken, card === null ? "Every face is judged." : question(card), `${summary.judged} of ${summary.size}`].filter(Boolean).join(". "));
   fetched = place === null || place + 1 >= summary.size ? null : { place: place + 1, image: picture(place + 1) }; // likely the next
 }
@@ -143,53 +145,8 @@ function sharpen(image) {
   image.classList.toggle("pixels", sharp && Math.max(image.naturalWidth, image.naturalHeight) <= SMALL);
 }
 
-const question = (face) => (face.label === null ? "What does this face show?" : `Is this ${face.label}?`);
-const percent = (value) => (value === null ? "–" : `${Math.round(100 * value)}%`);
 const announce = (text) => { by("live").textContent = text; };
-
-function element(name, classes = "", ...content) {
-  const made = document.createElement(name);
-  made.className = classes;
-  made.append(...content);
-  return made;
-}
-
-function draw() {
-  by("judged").textContent = summary.judged;
-  by("size").textContent = summary.size;
-  by("bar").setAttribute("aria-valuemax", summary.size);
-  by("bar").setAttribute("aria-valuenow", summary.judged);
-  by("bar").firstElementChild.style.width = `${(100 * summary.judged) / summary.size}%`;
-  by("undo").disabled = summary.judged === 0;
-  document.querySelector(".stage").hidden = card === null;
-  by("done").hidden = card !== null;
-  if (card !== null) drawCard();
-  drawPrediction();
-  drawEstimates();
-  by("progress").replaceChildren(...summary.classes.map((each) =>
-    bar(each.label, each.judged / each.size, `${each.judged}/${each.size}`)));
-  drawFilm();
-}
-
-function drawCard() {
-  by("where").textContent = `face ${card.place + 1} · ${card.split} · ${card.key}`;
-  by("where").title = card.identity === null ? card.key : `${card.key}, person ${card.identity}`;
-  by("question").replaceChildren(...(card.label === null ? [question(card)] : ["Is this ", element("em", "", card.label), "?"]));
-  if (by("frame").firstChild) by("frame").firstChild.alt = card.label === null ? `face ${card.place + 1}` : `face ${card.place + 1}, labelled ${card.label}`;
-  const said = card.verdict;
-  by("stood").replaceChildren(...(said === null ? ["\u00a0"] : ["You said: ", element("b", "", words(said, card.label)), ". Another key changes it."]));
-  by("keep").disabled = card.label === null;
-  by("keep").setAttribute("aria-pressed", said?.action === "keep");
-  by("drop").setAttribute("aria-pressed", said?.action === "drop");
-  by("back").disabled = card.place === 0;
-  by("ahead").disabled = card.place + 1 === summary.size;
-  [...by("labels").children].forEach((button, number) => {
-    const own = summary.labels[number] === card.label;
-    button.classList.toggle("given", own);
-    button.title = own ? "the label that it has" : "";
-    button.setAttribute("aria-pressed", said?.new_label === summary.labels[number]);
-  });
-}
+const film = { picture: thumb, open: (place) => move(() => place) };
 
 // Made once, so that whoever works with Tab and Enter stays where he is.
 function makeLabels() {
@@ -200,73 +157,10 @@ function makeLabels() {
   }));
 }
 
-const words = (said, label) => (said.action === "keep" ? `${label} is right` : said.action === "drop" ? "drop" : `it is ${said.new_label}`);
-
-function bar(name, share, value, classes = "") {
-  const fill = element("i");
-  fill.style.width = `${100 * Math.min(1, share ?? 0)}%`;
-  return element("div", `bar ${classes}`, element("span", "name", name), element("span", "track", fill), element("span", "value", value));
-}
-
-function drawPrediction() {
-  const found = card?.prediction ?? null;
-  if (found === null) {
-    const why = card === null ? "No face is left to judge." : "Hidden until you have judged, so that it cannot sway you.";
-    const empty = summary.labels.map((label) => bar(label, 0, ""));
-    by("prediction").replaceChildren(...empty, element("p", "fate", "\u00a0"), element("p", "veil", why));
-    return;
-  }
-  const rows = Object.entries(found.probabilities).map(([label, value]) => {
-    const row = bar(label, value, percent(value), `${label === found.predicted ? "main" : ""} ${label === card.label ? "given" : ""}`);
-    if (label === card.label) row.title = "the label that it has";
-    return row;
-  });
-  const fate = element("b", found.kept ? "kept" : "dropped", found.kept ? found.stratum : "dropped");
-  const why = found.reason === "kept" ? "" : `: ${found.reason}`;
-  by("prediction").replaceChildren(...rows, element("p", "fate", "The filter: ", fate, why));
-}
-
-const FIGURES = [
-  ["precision", "Precision", "wrong of the dropped"],
-  ["recall", "Recall", "dropped of the wrong"],
-  ["remaining_noise", "Left", "wrong of the kept"],
-];
-
-function drawEstimates() {
-  const rows = FIGURES.map(([name, title, told]) => {
-    const { value, low, high } = summary.estimates[name];
-    const known = value !== null;
-    const fill = element("i"), ends = element("b");
-    fill.style.width = `${100 * (value ?? 0)}%`;
-    ends.style.left = `${100 * low}%`;
-    ends.style.width = known ? `${100 * (high - low)}%` : "0";
-    const range = known ? ` ${Math.round(100 * low)}–${Math.round(100 * high)}` : "";
-    return element("div", "figure",
-      element("div", "top", element("span", "", element("b", "", title), " ", element("small", "", told)),
-        element("span", "value", percent(value), element("span", "range", range))),
-      element("div", "track", fill, ...(known ? [ends] : [])));
-  });
-  const note = `Of all ${summary.estimates.rows.toLocaleString("en")} rows; 95 % intervals.`;
-  by("estimates").replaceChildren(...rows, element("p", "note", note));
-}
-
-function drawFilm() {
-  const shown = new Set(summary.recent.map((each) => each.place));
-  for (const place of thumbs.keys()) if (!shown.has(place)) thumbs.delete(place);
-  by("unjudged").hidden = summary.recent.length > 0;
-  by("legend").hidden = summary.recent.length === 0;
-  by("film").replaceChildren(...summary.recent.toReversed().map((each) => {
-    const said = each.action === "keep" ? `✓ ${each.label}` : each.action === "drop" ? "✕ drop" : `→ ${each.new_label}`;
-    const guess = each.predicted === null ? "no prediction" : `${each.predicted} ${percent(each.confidence)}`;
-    const button = element("button", each.action, thumb(each.place), element("span", "said", said), element("span", "guess", guess));
-    button.setAttribute("aria-label", `face ${each.place + 1}: you said ${words(each, each.label)}, the classifier ${guess}`);
-    button.setAttribute("aria-current", each.place === card?.place);
-    button.addEventListener("click", (event) => { if (event.detail > 0) button.blur(); move(() => each.place); });
-    return element("li", "", button);
-  }));
-}
-
+// The small picture of a place that was judged; those that have left the film are let go.
 function thumb(place) {
+  const shown = new Set(summary.recent.map((each) => each.place));
+  for (const old of thumbs.keys()) if (!shown.has(old)) thumbs.delete(old);
   if (!thumbs.has(place)) {
     const image = new Image();
     image.alt = "";
