@@ -46,7 +46,7 @@ class Desk:
         for told, row in zip(self._rows, sample.rows.tolist(), strict=True):
             told["label"] = labels[row]
         self._places = {told["key"]: place for place, told in enumerate(self._rows)}
-        self._decisions: list[dict[str, Any]] = refined.decisions.take(sample.rows).to_pylist()
+        self._decisions = refined.decisions.take(sample.rows).combine_chunks()
         self._sizes = Counter(self._class(place) for place in range(len(self)))
         self._lock = threading.Lock()
         self._verdicts: dict[int, Verdict] = {}
@@ -177,8 +177,12 @@ class Desk:
             and (each.content_hash, each.label) == (self._rows[place]["content_hash"], self._rows[place]["label"])
         }
 
+    def _decision(self, place: int) -> dict[str, Any]:
+        told: dict[str, Any] = self._decisions.slice(place, 1).to_pylist()[0]
+        return told
+
     def _prediction(self, place: int) -> dict[str, Any]:
-        told = self._decisions[place]
+        told = self._decision(place)
         return {
             "predicted": told["predicted"],
             "confidence": _number(told["confidence"]),
@@ -189,7 +193,7 @@ class Desk:
         }
 
     def _reminder(self, place: int, verdict: Verdict) -> dict[str, Any]:
-        told = self._decisions[place]
+        told = self._decision(place)
         return {
             "place": place,
             "label": self._rows[place]["label"],

@@ -173,7 +173,7 @@ def _refusal(request: Request, gate: Gate) -> Response | None:
     """Why a request is not answered, or None; the exchange of the token takes place here."""
     given = request.query_params.get("token")
     if given is not None:
-        secret = gate.exchange(given) if request.url.path == "/" else None
+        secret = gate.exchange(given) if (request.method, request.url.path) == ("GET", "/") else None
         if secret is None:
             return PlainTextResponse(_SPENT.format(host=request.headers.get("host", HOST)), 403)
         request.scope["secret"] = secret
