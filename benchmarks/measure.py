@@ -43,14 +43,15 @@ def report(name: str, command: str, seconds: dict[str, list[float]], **facts: An
         "name": name,
         "command": command,
         "commit": commit(),
-        "hardware": _hardware(),
+        "hardware": hardware(),
         "seconds": seconds,
         **facts,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1))
 
 
-def _hardware() -> dict[str, str]:
+def hardware() -> dict[str, str]:
+    """Processor, cores and versions."""
     import torch
 
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]

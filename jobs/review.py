@@ -32,7 +32,8 @@ class Review:
         per_class: faces of every given class, spread evenly over dropped, kept near the threshold and kept with
             confidence. A larger number adds to the sample and changes nothing in it.
         all: every face instead of a sample.
-        near: how far above the threshold the probability of a row's own label still is near it.
+        near: a kept face is near the threshold where the probability of its own label (by the rule soft: its weight)
+            is less than this above the least of its class that was kept.
         seed: another one draws another sample.
         blind: hide the prediction and the filter's decision until a face is judged. Whoever sees them first tends
             to agree with them, and the estimates would praise the filter; --no-blind is for looking around.

@@ -35,6 +35,8 @@ class DataConfig:
         augment: ranges of the training augmentation.
         balance: whether every domain is drawn equally often; False = as often as the data has it, for classifiers.
         images_per_person: K of the P×K batches of an identity network.
+        folds: parts that the data is cut into for cross-fitting; 0 = it is not.
+        fold: the part that neither training nor validation sees.
         cache_mib: encoded row groups kept in memory by each reading process, MiB.
         readers: Ray Data actors that read and decode for each worker.
     """
@@ -44,6 +46,8 @@ class DataConfig:
     augment: Augment = Augment()
     balance: bool = True
     images_per_person: int = 4
+    folds: int = 0
+    fold: int = 0
     cache_mib: int = 256
     readers: int = 1
 
@@ -51,8 +55,14 @@ class DataConfig:
         """Refuse sizes outside what the decoder makes."""
         if not 16 <= self.size <= 2048:
             raise InputError(f"data.size = {self.size}: allowed are 16 to 2048 pixels")
+        if self.augment.crop_pixels > self.size:
+            raise InputError(f"data.augment.crop_pixels = {self.augment.crop_pixels}: allowed are 0 to {self.size}")
         if self.cache_mib < 1 or self.readers < 1:
             raise InputError(f"data.cache_mib, data.readers = {self.cache_mib}, {self.readers}: allowed are >= 1")
+        if self.folds < 0 or self.folds == 1:
+            raise InputError(f"data.folds = {self.folds}: allowed are 0 (none) and values >= 2")
+        if not 0 <= self.fold < max(self.folds, 1):
+            raise InputError(f"data.fold = {self.fold}: allowed are 0 to {max(self.folds, 1) - 1}")
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,14 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse windows for a translator: its networks are built for the size of the data, and answer in it."""
+        if self.data.augment.crop_pixels and isinstance(self.method, StarGANv2):
+            raise InputError(
+                f"data.augment.crop_pixels = {self.data.augment.crop_pixels}: {self.method.name} trains on whole "
+                "images; allowed is 0, or data.augment.crop for a crop that is enlarged"
+            )
 
 
 def to_json(config: Any) -> Any:

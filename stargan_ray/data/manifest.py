@@ -81,13 +81,15 @@ def content_hash(index: pa.Table, domains: Sequence[str]) -> str:
     """SHA-256 over the rows' keys, image hashes, labels and splits, in key order, and the domains' names.
 
     Args:
-        index: Columns key, content_hash, expression, identity and split; order does not matter.
+        index: Columns key, content_hash, expression, identity, split and weight; order does not matter.
         domains: Names of the expressions.
 
     Returns:
         64 hexadecimal digits.
     """
-    columns = ("key", "content_hash", "expression", "identity", "split")
+    columns = ["key", "content_hash", "expression", "identity", "split"]
+    if index.column("weight").null_count < len(index):  # a set without weights has the name it always had
+        columns.append("weight")
     lines = sorted(
         zip(*(index.column(name).to_pylist() for name in columns), strict=True), key=lambda line: str(line[0])
     )

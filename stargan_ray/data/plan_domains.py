@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stargan_ray.data.plan import Chunk, Ints, Shape
-from stargan_ray.data.row_streams import REFERENCES, SOURCES, TARGETS, Streams, rng
+from stargan_ray.data.row_streams import REFERENCES, SOURCES, TARGETS, Streams, Weights, rng
 from stargan_ray.errors import InputError
 
 
@@ -28,6 +28,7 @@ class DomainPlan:
         shape: how batches are cut.
         seed: of the run.
         pairs: whether targets and references are drawn.
+        weights: (N,) how often each row is drawn among those of its domain, in (0, 1]; None = alike.
     """
 
     rows: Ints
@@ -37,6 +38,7 @@ class DomainPlan:
     shape: Shape
     seed: int
     pairs: bool = True
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         """Refuse domains without images and windows too small to hold references of every domain."""
@@ -54,8 +56,9 @@ class DomainPlan:
 
     @functools.cached_property
     def _streams(self) -> Streams:
-        pools = tuple(self.rows[self.labels == domain] for domain in range(len(self.domains)))
-        return Streams(pools, self.groups, self.seed)
+        members = [self.labels == domain for domain in range(len(self.domains))]
+        weights = None if self.weights is None else tuple(self.weights[each] for each in members)
+        return Streams(tuple(self.rows[each] for each in members), self.groups, self.seed, weights)
 
     @property
     def steps_per_epoch(self) -> int:

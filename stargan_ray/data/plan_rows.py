@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stargan_ray.data.plan import Chunk, Ints, Shape
-from stargan_ray.data.row_streams import Streams
+from stargan_ray.data.row_streams import Streams, Weights
 from stargan_ray.errors import InputError
 
 
@@ -24,6 +24,7 @@ class RowPlan:
         groups: (size of the index,) row group of every row.
         shape: how batches are cut.
         seed: of the run.
+        weights: (N,) how often each is drawn, in (0, 1]; None = alike.
     """
 
     rows: Ints
@@ -31,6 +32,7 @@ class RowPlan:
     groups: Ints
     shape: Shape
     seed: int
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         """Refuse nothing to train on."""
@@ -39,7 +41,7 @@ class RowPlan:
 
     @functools.cached_property
     def _stream(self) -> Streams:
-        return Streams((self.rows,), self.groups, self.seed)
+        return Streams((self.rows,), self.groups, self.seed, None if self.weights is None else (self.weights,))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -27,7 +27,8 @@ class Refined:
         uri: of the refined data set.
         dataset: the source, with every row that was decided on.
         decisions: key, label, predicted, confidence, p_<class> of each class, kept, reason, and what else there
-            is: one line for each row of the source, in the order of its index.
+            is: one line for each row of the source, in the order of its index. ``kept`` and ``reason`` are the
+            filter's own, whatever people have said of the row.
         classes: what the classifier tells apart.
         policy: what decided.
     """
@@ -87,7 +88,7 @@ def _read(uri: str) -> tuple[pa.Table, dict[str, Any]]:
             raise ValueError(f"without {', '.join(missing) or 'the hash of its source'}")
     except (pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{uri} is no whole table of decisions ({error}): run jobs/refine.py again") from error
-    return table, meta
+    return _own(table), meta
 
 
 def _source(refined: str, data: str, *, given: bool) -> Dataset:
@@ -103,3 +104,11 @@ def _aligned(table: pa.Table, dataset: Dataset, uri: str) -> pa.Table:
     except KeyError as error:
         raise InputError(f"{uri} does not know the row {error}: run jobs/refine.py again") from error
     return table.take(pa.array(order, pa.int64()))
+
+
+def _own(table: pa.Table) -> pa.Table:
+    """With what the filter itself decided as kept and reason: where people were heard the table has both."""
+    for name in ("kept", "reason"):
+        if f"filter_{name}" in table.column_names:
+            table = table.drop_columns([name]).rename_columns({f"filter_{name}": name})
+    return table

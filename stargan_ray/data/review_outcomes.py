@@ -10,9 +10,6 @@ from typing import Literal
 from stargan_ray.data.reviews import Reviews, Verdict
 from stargan_ray.errors import InputError, unknown
 
-# What a table of decisions gives as the reason of a row whose fate people have decided, by their action.
-REASONS = {"keep": "review: keep", "drop": "review: drop", "relabel": "review: relabel"}
-
 
 @dataclass(frozen=True)
 class Outcome:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stargan_ray.data import refine, review_outcomes
 from stargan_ray.data.manifest import UNLABELLED
+from stargan_ray.data.policies import KEPT, UNREADABLE
 from stargan_ray.data.refined import Refined
 from stargan_ray.errors import InputError
 
@@ -27,8 +26,7 @@ NEAR = "kept, near the threshold"
 SURE = "kept with confidence"
 BYPASSED = "kept, bypassing the filter"
 NO_LABEL = "without a label"
-REVIEWED = "decided by people"
-KINDS = (DROPPED, NEAR, SURE, BYPASSED, NO_LABEL, REVIEWED)
+KINDS = (DROPPED, NEAR, SURE, BYPASSED, NO_LABEL)
 FILTERED = (DROPPED, NEAR, SURE, BYPASSED)  # the filter's own work on given labels: what an estimate is about
 
 
@@ -38,7 +36,8 @@ class SampleConfig:
 
     Attributes:
         per_class: rows of every given class, spread over its strata evenly; None = every row there is.
-        near: a kept row whose own label has less probability than the threshold and this is near it.
+        near: a kept row is near the threshold where the probability of its own label (by the rule ``soft``: its
+            weight) is less than this above the least of its class that was kept.
         seed: another one gives another sample.
     """
 
@@ -140,47 +139,36 @@ def _kinds(refined: Refined, labels: Sequence[str], near: float) -> list[str | N
     """What became of each row; None for one whose image could not be read."""
     table = refined.decisions
     kept, reasons = table["kept"].to_pylist(), table["reason"].to_pylist()
-    own = _own_probability(refined, labels)
-    borders = dict(_borders(refined.policy, labels, own, kept))
+    belief = _belief(refined, labels)
+    borders: dict[str, float] = {}  # the least belief in each class that was kept: the threshold, whatever the rule
+    for label, keep, reason, value in zip(labels, kept, reasons, belief.tolist(), strict=True):
+        if keep and reason == KEPT:
+            borders[label] = min(value, borders.get(label, value))
     kinds: list[str | None] = []
     for row, (label, keep, reason) in enumerate(zip(labels, kept, reasons, strict=True)):
-        if reason == refine.UNREADABLE:
+        if reason == UNREADABLE:
             kinds.append(None)
-        elif reason in review_outcomes.REASONS.values():
-            kinds.append(REVIEWED)
         elif label == UNLABELLED:
             kinds.append(NO_LABEL)
         elif not keep:
             kinds.append(DROPPED)
-        elif reason != refine.KEPT:
+        elif reason != KEPT:
             kinds.append(BYPASSED)
         else:
-            kinds.append(NEAR if own[row] < borders[label] + near else SURE)
+            kinds.append(NEAR if belief[row] < borders[label] + near else SURE)
     return kinds
 
 
-def _own_probability(refined: Refined, labels: Sequence[str]) -> npt.NDArray[np.float64]:
-    """(n,) the probability of each row's own label; NaN where the classifier does not know it."""
-    own = np.full(len(labels), np.nan)
-    names = np.array(labels)
-    for name in refined.classes:
+def _belief(refined: Refined, labels: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(n,) what the filter compared with its threshold; NaN where the classifier does not know the label."""
+    belief, names = np.full(len(labels), np.nan), np.array(labels)
+    table = {name: refined.decisions[f"p_{name}"].to_numpy() for name in refined.classes}
+    for name, column in table.items():
         mine = names == name
-        own[mine] = refined.decisions[f"p_{name}"].to_numpy()[mine]
-    return own
-
-
-def _borders(
-    policy: Mapping[str, Any], labels: Sequence[str], own: npt.NDArray[np.float64], kept: Sequence[bool]
-) -> Iterator[tuple[str, float]]:
-    """The threshold of each class: the policy's, or where it names none the least probability that was kept."""
-    threshold = policy.get("threshold")
-    for name in set(labels):
-        found = threshold.get(name) if isinstance(threshold, Mapping) else threshold
-        if isinstance(found, int | float):
-            yield name, float(found)
-        else:
-            mine = own[(np.array(labels) == name) & np.array(kept) & ~np.isnan(own)]
-            yield name, float(mine.min()) if len(mine) else 0.0
+        belief[mine] = column[mine]
+    if refined.policy.get("rule") == "soft":
+        belief /= np.max(list(table.values()), axis=0)
+    return belief
 
 
 def _chances(keys: Sequence[str], seed: int) -> list[bytes]:

@@ -32,6 +32,7 @@ ROW_SCHEMA = pa.schema(
         pa.field("identity", pa.string()),  # the person's name or number, or null
         pa.field("split", pa.string(), nullable=False),  # one of SPLITS
         pa.field("source", pa.string(), nullable=False),  # which reader brought it, e.g. "faces", "folder"
+        pa.field("weight", pa.float32()),  # how often training draws it against a row of weight 1, in (0, 1]; null = 1
         pa.field("content_hash", pa.string(), nullable=False),  # sha256 of the image bytes, hex
     ]
 )
@@ -65,6 +66,7 @@ class Row:
     identity: str | None
     split: str
     source: str
+    weight: float | None = None
 
 
 @dataclass(frozen=True)

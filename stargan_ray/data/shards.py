@@ -107,6 +107,14 @@ class Dataset:
         return self._files[shard]
 
 
+def _current(index: pa.Table) -> pa.Table:
+    """An index in today's schema: rows had no weights once."""
+    if "weight" not in index.column_names:
+        place = INDEX_SCHEMA.get_field_index("weight")
+        index = index.add_column(place, INDEX_SCHEMA.field("weight"), pa.nulls(len(index), pa.float32()))
+    return index.cast(INDEX_SCHEMA)
+
+
 def open_dataset(uri: str, cache_bytes: int = 256 << 20) -> Dataset:
     """Open the data set at a URI.
 
@@ -124,7 +132,7 @@ def open_dataset(uri: str, cache_bytes: int = 256 << 20) -> Dataset:
     manifest = Manifest.from_json(storage.read_bytes(where), where)
     table = storage.join(uri, "index.parquet")
     try:
-        index = pq.read_table(pa.BufferReader(storage.read_bytes(table))).cast(INDEX_SCHEMA)
+        index = _current(pq.read_table(pa.BufferReader(storage.read_bytes(table))))
     except (pa.ArrowInvalid, ValueError) as error:
         raise InputError(f"{table} is damaged ({error}): ingest the data set again with --overwrite") from error
     if index.num_rows != manifest.rows:

@@ -144,9 +144,9 @@ def _reuse(task: Task) -> Written | None:
             own: dict[str, Any] = json.loads((file.schema_arrow.metadata or {}).get(_META, b"{}"))
             if own.get("fingerprint") != task.unit.fingerprint:
                 continue  # of another configuration
-            labels.append(file.read(columns=_LABELS).replace_schema_metadata(None))
-        except (pa.ArrowInvalid, ValueError, storage.StorageError):
-            return None  # damaged, or not ours: written anew
+            labels.append(file.read(columns=_LABELS).replace_schema_metadata(None).select(_LABELS))
+        except (pa.ArrowInvalid, ValueError, KeyError, storage.StorageError):
+            return None  # damaged, not ours, or without a column of today: written anew
         meta, split = own, path.removeprefix("rows/").rpartition("-")[0]
         files.append((path, split, storage.size(uri)))
         splits.append(split)

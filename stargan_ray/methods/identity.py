@@ -29,13 +29,17 @@ class IdentityMethod:
     Attributes:
         backbone: ``xception``, or a timm name for a judge of another family.
         width, middle_blocks, stem_stride: of Xception; 1, 8 and 2 are the published trunk.
-        pretrained: ``none``, ``timm`` or a file of ``legacy_xception`` weights; Xception of width 1 only.
+        pretrained: ``none``, ``timm``, or the file or URI of ``legacy_xception`` weights; Xception of width 1 only.
+        trained_from: the first part of Xception that is trained (``block11``: the last 27 layers as Keras counts
+            them), the others keep their pretrained weights; empty = all are trained.
         hidden, embedding: widths of the two fully connected layers.
         relu_before_norm: as in the copied recipe.
         input_size: pixels the network works at; 0 = those of the data.
         standardize: whether each image is brought to mean 0 and variance 1.
         margin: α of the triplet loss, in squared distance of unit vectors.
         mining: how triplets are chosen inside a batch of P people × K images.
+        gather: whether triplets are chosen in the global batch: every worker sees the embeddings of all, so that there
+            are as many negatives for many workers as for one. Otherwise each chooses among its own images.
         solver: optimiser and learning rate.
         average: whether a moving average of the weights is kept; short runs are over before it has warmed up.
     """
@@ -43,12 +47,14 @@ class IdentityMethod:
     name: ClassVar[str] = "identity"
     plan: ClassVar[str] = "identities"
     helpers: ClassVar[tuple[str, ...]] = ()
+    clip_value: ClassVar[float] = 0.0
 
     backbone: str = "xception"
     width: float = 1.0
     middle_blocks: int = 8
     stem_stride: int = 2
     pretrained: str = "none"
+    trained_from: str = ""
     hidden: int = 512
     embedding: int = 256
     relu_before_norm: bool = False
@@ -56,6 +62,7 @@ class IdentityMethod:
     standardize: bool = False
     margin: float = 0.2
     mining: Mining = "semi-hard"
+    gather: bool = True
     solver: Solver = _SOLVER
     average: bool = False
 
@@ -67,6 +74,8 @@ class IdentityMethod:
             raise InputError(
                 f"method.pretrained = {self.pretrained!r}: allowed with backbone xception and width 1 only"
             )
+        if self.trained_from and self.backbone != "xception":
+            raise InputError(f"method.trained_from = {self.trained_from!r}: allowed with backbone xception only")
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -91,6 +100,7 @@ class IdentityMethod:
                 middle_blocks=self.middle_blocks,
                 stem_stride=self.stem_stride,
                 pretrained=self.pretrained,
+                trained_from=self.trained_from,
                 hidden=self.hidden,
                 embedding=self.embedding,
                 relu_before_norm=self.relu_before_norm,
@@ -111,7 +121,11 @@ class IdentityMethod:
         """
         embedding = networks["embedder"](batch["source"])
         person = batch["person"]
+        if self.gather:
+            embedding, person = step.gather(embedding), step.gather(person)
         noise = step.normal("negatives", len(person))
+        if self.gather:
+            noise = step.gather(noise)
         anchor, positive, negative = mine(embedding, person, self.mining, self.margin, noise)
         chosen = embedding[anchor], embedding[positive], embedding[negative]
         with torch.no_grad():
@@ -134,6 +148,8 @@ class IdentityMethod:
 
 
 COPIED_RECIPE = IdentityMethod(
+    pretrained="timm",
+    trained_from="block11",
     margin=1.0,
     mining="random",
     relu_before_norm=True,

@@ -36,12 +36,14 @@ class Blocks:
         scorer: by what.
         folder: URI under which blocks are stored; those of other data or another classifier lie beside them.
         size: rows of a block.
+        among: (n,) the positions in the index that are scored; None = all.
     """
 
     dataset: Dataset
     scorer: Scorer
     folder: str
     size: int = BLOCK
+    among: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse blocks of nothing."""
@@ -51,17 +53,28 @@ class Blocks:
     @property
     def uri(self) -> str:
         """Where these blocks are: data, classifier and block size are in the name."""
-        told = [self.dataset.manifest.content_hash, self.scorer.name, self.scorer.classes, self.size]
+        told: list[object] = [
+            self.dataset.manifest.content_hash,
+            self.scorer.name,
+            self.scorer.classes,
+            self.size,
+        ]
+        if self.among is not None:
+            told.append(hashlib.sha256(self.among.tobytes()).hexdigest())
         return storage.join(self.folder, hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16])
 
     @property
     def starts(self) -> range:
-        """The first row of every block."""
-        return range(0, len(self.dataset), self.size)
+        """The first place of every block among the rows that are scored."""
+        return range(0, len(self), self.size)
+
+    def __len__(self) -> int:
+        return len(self.dataset) if self.among is None else len(self.among)
 
     def rows(self, start: int) -> npt.NDArray[np.int64]:
         """The positions in the index of a block."""
-        return np.arange(start, min(start + self.size, len(self.dataset)), dtype=np.int64)
+        places = np.arange(start, min(start + self.size, len(self)), dtype=np.int64)
+        return places if self.among is None else self.among[places]
 
     def read(self, start: int) -> Scores | None:
         """A stored block (n, K), or None where it is missing or damaged."""
@@ -85,7 +98,7 @@ class Blocks:
 
 
 def score_dataset(blocks: Blocks, parallel: int = 1, on_scored: Callable[[int], None] = lambda _: None) -> Scores:
-    """(N, K) probabilities of every row; NaN where an image cannot be decoded.
+    """(N, K) probabilities of every row; NaN where an image cannot be decoded or is not among those to be scored.
 
     Args:
         blocks: what is there is taken, the rest is scored.
@@ -98,7 +111,7 @@ def score_dataset(blocks: Blocks, parallel: int = 1, on_scored: Callable[[int], 
     stored = {name.removesuffix(".parquet") for name in storage.list_names(blocks.uri)}
     found = {s: blocks.read(s) for s in blocks.starts if f"{s:010d}" in stored}
     missing = [start for start in blocks.starts if found.get(start) is None]
-    on_scored(len(blocks.dataset) - sum(len(blocks.rows(start)) for start in missing))
+    on_scored(len(blocks) - sum(len(blocks.rows(start)) for start in missing))
     for start in _score_here(blocks, missing) if parallel == 1 else _score_ray(blocks, missing, parallel):
         found[start] = blocks.read(start)
         on_scored(len(blocks.rows(start)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,9 @@ import pyarrow.compute as pc
 from torch import nn
 
 import stargan_ray
-from stargan_ray.config import Recipe, flatten
+from stargan_ray.config import Recipe, flatten, from_json
 from stargan_ray.data import storage
+from stargan_ray.data.folds import seen_rows
 from stargan_ray.data.plan import Plan
 from stargan_ray.data.plan_domains import DomainPlan
 from stargan_ray.data.plan_identities import IdentityPlan
@@ -25,6 +27,7 @@ from stargan_ray.data.stream import Batches, Source, ThreadSource
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.models import LoadedModel, load_model
+from stargan_ray.runtime.pretrained import absolute_weights, local_weights, origins
 from stargan_ray.runtime.validation import make_hooks
 from stargan_ray.training.checkpoint import Checkpoints, load_matching, local_copy, read_meta
 from stargan_ray.training.loop import Outcome, Recorder, fresh_state, train
@@ -71,6 +74,7 @@ class Run:
         """The same run with local paths that hold in any working directory: workers have their own."""
         return replace(
             self,
+            recipe=absolute_weights(self.recipe),
             data=storage.absolute(self.data),
             storage=storage.absolute(self.storage),
             helpers={name: _absolute(where) for name, where in self.helpers.items()},
@@ -90,6 +94,19 @@ class Run:
         return Checkpoints(storage.join(self.uri, "checkpoints"), config.best, config.higher_is_better)
 
 
+def each_fold(run: Run, folds: int) -> list[Run]:
+    """The runs of a cross-fitting: one that leaves out each fold, named after it."""
+    recipe = run.recipe
+    return [
+        replace(
+            run,
+            recipe=replace(recipe, data=replace(recipe.data, folds=folds, fold=fold)),
+            name=f"{run.name}-fold-{fold}",
+        )
+        for fold in range(folds)
+    ]
+
+
 def _absolute(where: str) -> str:
     return where if not where or where.startswith("models:") else storage.absolute(where)
 
@@ -99,6 +116,7 @@ def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
     index, manifest = dataset.index, dataset.manifest
     column = "identity" if recipe.method.plan == "identities" else "expression"
     usable = pc.and_(pc.equal(index["split"], "train"), pc.is_valid(index[column]))
+    usable = pc.and_(usable, seen_rows(index, recipe.data.folds, recipe.data.fold))
     rows = np.flatnonzero(usable.to_numpy(zero_copy_only=False)).astype(np.int64)
     if not len(rows):
         raise InputError(f"{dataset.uri}: no training row has an {column}; {recipe.method.name} needs them")
@@ -109,12 +127,14 @@ def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
         names = pc.dictionary_encode(index["identity"].combine_chunks()).indices
         people = pc.fill_null(names, -1).to_numpy()[rows].astype(np.int64)
         return IdentityPlan(rows, labels, people, groups, shape, seed, recipe.data.images_per_person)
+    given = pc.fill_null(index["weight"], 1.0).to_numpy()[rows].astype(np.float64)
+    weights = None if (given == 1).all() else given
     pairs = isinstance(recipe.method, Translator)
     if not recipe.data.balance:
         if pairs:
             raise InputError(f"data.balance = False: {recipe.method.name} needs every domain as source and as target")
-        return RowPlan(rows, labels, groups, shape, seed)
-    return DomainPlan(rows, labels, manifest.domains, groups, shape, seed, pairs)
+        return RowPlan(rows, labels, groups, shape, seed, weights)
+    return DomainPlan(rows, labels, manifest.domains, groups, shape, seed, pairs, weights)
 
 
 def thread_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
@@ -140,11 +160,18 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
         )
     loaded = load_helpers(run)
     helpers = {name: _only_network(model) for name, model in loaded.items()}
-    state = fresh_state(recipe, len(dataset.manifest.domains), worker, helpers)
     meta = {"run": run.name, **describe(dataset, loaded)}
     checkpoints = run.checkpoints
-    if checkpoints.names():
-        _require_same(run, checkpoints)
+    latest = _latest_meta(checkpoints)
+    if latest:
+        _require_same(run, latest)
+    with local_weights(recipe, wanted=not latest) as building:
+        state = fresh_state(building, len(dataset.manifest.domains), worker, helpers)
+    state.method = recipe.method
+    meta["pretrained"] = (
+        latest["pretrained"] if "pretrained" in latest else origins(recipe, state.networks, continued=bool(run.init))
+    )
+    if latest:
         checkpoints.load_latest(state)
     elif run.init:
         meta["init"] = start_from(state, run.init)
@@ -222,12 +249,19 @@ def start_from(state: State, where: str) -> dict[str, Any]:
     return report
 
 
-def _require_same(run: Run, checkpoints: Checkpoints) -> None:
-    """A name continues one computation: a changed field would make a run that no config describes."""
-    import json
+def _latest_meta(checkpoints: Checkpoints) -> dict[str, Any]:
+    """What the latest checkpoint says of itself; nothing where there is none."""
+    names = checkpoints.names()
+    if not names:
+        return {}
+    found: dict[str, Any] = json.loads(storage.read_bytes(storage.join(checkpoints.uri, names[-1], "meta.json")))
+    return found
 
-    latest = storage.join(checkpoints.uri, checkpoints.names()[-1], "meta.json")
-    before = flatten_recipe(json.loads(storage.read_bytes(latest))["recipe"])
+
+def _require_same(run: Run, latest: Mapping[str, Any]) -> None:
+    """A name continues one computation: a changed field would make a run that no config describes."""
+    # rebuilt, so that a field which is younger than the run has its default
+    before = flatten(from_json(latest["recipe"]))
     now = flatten(run.recipe)
     for name in sorted({*before, *now}):
         if name not in _FREE and not name.startswith(_FREE_PREFIXES) and before.get(name) != now.get(name):
@@ -235,10 +269,3 @@ def _require_same(run: Run, checkpoints: Checkpoints) -> None:
                 f"run {run.name!r} exists with {name} = {before.get(name)!r}, now {now.get(name)!r}: "
                 "give another --name, or the same value to continue it"
             )
-
-
-def flatten_recipe(values: dict[str, Any]) -> dict[str, Any]:
-    """Dotted path -> value of a recipe's JSON."""
-    from stargan_ray.config import flatten_json
-
-    return flatten_json(values, "")

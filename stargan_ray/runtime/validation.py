@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
 from stargan_ray.config import Recipe
+from stargan_ray.data.folds import seen_rows
 from stargan_ray.data.pools import load_pool
 from stargan_ray.data.shards import Dataset
 from stargan_ray.data.transforms import to_float
@@ -36,7 +38,9 @@ Networks = dict[str, nn.Module]
 def make_hooks(recipe: Recipe, dataset: Dataset, judge: str, device: torch.device) -> Hooks:
     """The hooks of a run; none where the data set has no validation rows."""
     method = recipe.method
-    faces = validation_faces(dataset, recipe.data.size, device, needs_person=method.plan == "identities")
+    data = recipe.data
+    seen = seen_rows(dataset.index, data.folds, data.fold)
+    faces = validation_faces(dataset, data.size, device, needs_person=method.plan == "identities", among=seen)
     if faces is None:
         return Hooks()
     if isinstance(method, Translator):
@@ -50,11 +54,28 @@ def make_hooks(recipe: Recipe, dataset: Dataset, judge: str, device: torch.devic
 
 
 def validation_faces(
-    dataset: Dataset, size: int, device: torch.device, *, needs_person: bool, split: str = "val"
+    dataset: Dataset,
+    size: int,
+    device: torch.device,
+    *,
+    needs_person: bool,
+    split: str = "val",
+    among: pa.BooleanArray | None = None,
 ) -> Faces | None:
-    """Up to 1,024 evenly spread rows of a split, decoded; None when it has none that can be used."""
+    """Up to 1,024 evenly spread rows of a split, decoded; None when it has none that can be used.
+
+    Args:
+        dataset: where the rows are.
+        size: pixels.
+        device: where the images go.
+        needs_person: whether rows without an identity are left out.
+        split: their split.
+        among: (N,) which rows of the index may be taken; None = all.
+    """
     index = dataset.index
     usable = pc.and_(pc.equal(index["split"], split), pc.is_valid(index["expression"]))
+    if among is not None:
+        usable = pc.and_(usable, among)
     if needs_person:
         usable = pc.and_(usable, pc.is_valid(index["identity"]))
     rows = np.flatnonzero(usable.to_numpy(zero_copy_only=False))

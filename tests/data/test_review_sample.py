@@ -9,7 +9,6 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,13 +18,11 @@ from planted import sound, write
 from reviewable import line, lines, write_refined
 
 from stargan_ray.data.refined import Refined, open_refined
-from stargan_ray.data.review_outcomes import REASONS
 from stargan_ray.data.review_sample import (
     BYPASSED,
     DROPPED,
     NEAR,
     NO_LABEL,
-    REVIEWED,
     SURE,
     Sample,
     SampleConfig,
@@ -93,25 +90,28 @@ def test_rows_are_drawn_by_lot(refined: Refined) -> None:
     assert 13 < min(counts.values()) <= max(counts.values()) < 51
 
 
-@pytest.mark.parametrize(
-    ("policy", "near"),
-    [({"threshold": 0.4}, 0.2), ({"threshold": {"calm": 0.4, "glad": 0.4}}, 0.2), ({"kind": "another"}, 0.2)],
-)
-def test_the_threshold_is_the_policys_or_else_the_least_that_was_kept(
-    tmp_path: Path, policy: dict[str, Any], near: float
-) -> None:
-    refined = open_refined(write_refined(tmp_path, policy=policy)[1])
-    counts = Counter(each.kind for each in draw_sample(refined, SampleConfig(near=near)).strata)
-    assert counts[NEAR] == counts[SURE] == 2
-    nothing = draw_sample(refined, SampleConfig(near=0.0)).strata
-    assert NEAR not in {each.kind for each in nothing}
+def test_near_is_near_the_least_that_was_kept_whatever_the_rule(tmp_path: Path) -> None:
+    refined = open_refined(write_refined(tmp_path)[1])
+    for near, kinds in ((0.0, {SURE}), (0.2, {NEAR, SURE}), (0.5, {NEAR})):
+        found = draw_sample(refined, SampleConfig(near=near)).strata
+        assert {each.kind for each in found if each.label == "calm"} - {DROPPED} == kinds, near
+    # by the rule soft a weight was compared: 0.5 against 0.5 is full agreement, as 0.95 against 0.05 is
+    soft = replace(refined, policy={"rule": "soft", "threshold": 0.3})
+    for near, absent in ((0.2, SURE), (0.0, NEAR)):
+        assert absent not in {each.kind for each in draw_sample(soft, SampleConfig(near=near)).strata}
 
 
-def test_what_people_have_decided_is_no_work_of_the_filter(tmp_path: Path) -> None:
-    told = [*lines(), line(900, 0, 0.2, kept=True, reason=REASONS["keep"])]
-    told += [line(901, 0, 0.9, kept=False, reason=REASONS["drop"])]
-    sample = draw_sample(open_refined(write_refined(tmp_path, told)[1]), SampleConfig())
-    assert [each for each in sample.strata if each.kind == REVIEWED] == [Stratum("calm", REVIEWED, 2, 2)]
+def test_what_people_decided_does_not_hide_what_the_filter_did(tmp_path: Path) -> None:
+    told = [
+        each | {"filter_kept": each["kept"], "filter_reason": each["reason"], "new_label": None} for each in lines()
+    ]
+    for each in told[:10]:
+        each |= {"kept": not each["kept"], "reason": "kept by a person"}
+    plain, heard = tmp_path / "plain", tmp_path / "heard"
+    expected = draw_sample(open_refined(write_refined(plain)[1]), SampleConfig())
+    found = draw_sample(open_refined(write_refined(heard, told)[1]), SampleConfig())
+    assert found.strata == expected.strata
+    np.testing.assert_array_equal(found.rows, expected.rows)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(0, 120))

@@ -1,0 +1,207 @@
+"""Which labels are believed: three policies over the probabilities that a classifier gives, as a pure decision.
+
+``paper``               the paper "removed those that had a low confidence score or a different label" (section III.A)
+``confident-learning``  cleanlab's: the rates of confusion between classes are estimated from the probabilities, and
+                        as many rows of each class go as they say (Northcutt, Jiang & Chuang, JAIR 2021)
+``soft``                rows stay with a weight: how likely their label is against the likeliest one
+
+All three believe a classifier, so it must not have learnt the labels that it judges (``data/folds.py``). The paper's
+classifier knows seven expressions, its data has eight: taken literally, its rule deletes contempt. Here the policy
+says what happens to labels that the classifier cannot predict, and by default they bypass the filter and are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from stargan_ray.errors import InputError, unknown
+
+KEPT = "kept"
+DISAGREES = "label disagrees"
+LOW = "low confidence"
+UNLIKELY = "label unlikely"
+UNKNOWN = "class unknown to the classifier"
+NO_LABEL = "no label"
+UNREADABLE = "unreadable"
+REASONS = (KEPT, DISAGREES, LOW, UNLIKELY, UNKNOWN, NO_LABEL, UNREADABLE)
+
+Probabilities = npt.NDArray[np.floating[Any]]
+Wide = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Choice = Literal["keep", "drop"]
+Rule = Literal["paper", "confident-learning", "soft"]
+Issues = Literal["prune_by_class", "prune_by_noise_rate", "both", "confident_learning"]
+
+# Found on generated faces with known noise (docs/LOG.md has the curves).
+_THRESHOLDS: dict[Rule, float] = {"paper": 0.25, "confident-learning": 0.0, "soft": 0.3}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When a row stays.
+
+    Attributes:
+        rule: see the head of this module.
+        threshold: least probability of the row's own label (``paper``, ``confident-learning``), or its least weight
+            (``soft``), 0 to 1; None = 0.25 (twice what guessing gives among eight classes), 0 and 0.3. The paper names
+            none. Disagreement does the work: where a third of the labels is wrong no honest probability is high, and a
+            threshold of 0.5 cost a third of the right rows of a weak classifier.
+        issues: which of cleanlab's ways of finding wrong labels ``confident-learning`` takes.
+        unknown_class: rows whose label the classifier cannot predict: ``keep`` (they bypass the filter and are
+            counted) or ``drop`` (the literal rule).
+        unlabelled: rows without a label: ``keep`` or ``drop``.
+        warn_lost: a domain that loses more than this share is warned of.
+        warn_under: so is a domain that ends with fewer rows than this.
+    """
+
+    rule: Rule = "paper"
+    threshold: float | None = None
+    issues: Issues = "prune_by_class"
+    unknown_class: Choice = "keep"
+    unlabelled: Choice = "drop"
+    warn_lost: float = 0.8
+    warn_under: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse rules and shares that do not exist."""
+        if self.rule not in RULES:
+            raise unknown("policy.rule", self.rule, RULES)
+        for name in ("threshold", "warn_lost"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"policy.{name} = {value}: allowed is 0 to 1")
+        for name in ("unknown_class", "unlabelled"):
+            if getattr(self, name) not in ("keep", "drop"):
+                raise InputError(f"policy.{name} = {getattr(self, name)!r}: allowed are keep and drop")
+        if self.warn_under < 0:
+            raise InputError(f"policy.warn_under = {self.warn_under}: allowed are values >= 0")
+
+    @property
+    def least(self) -> float:
+        """The threshold, or the rule's own."""
+        return _THRESHOLDS[self.rule] if self.threshold is None else self.threshold
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What became of n rows; a reason other than ``kept`` on a kept row says why it bypassed the filter.
+
+    Attributes:
+        kept: (n,) bool.
+        reason: (n,) of REASONS.
+        predicted: (n,) name of the likeliest class, or None where there are no probabilities.
+        confidence: (n,) its probability, NaN where there is none.
+        weight: (n,) in (0, 1] where a row is kept and 0 where it is not; below 1 by ``soft`` alone.
+    """
+
+    kept: Bools
+    reason: tuple[str, ...]
+    predicted: tuple[str | None, ...]
+    confidence: Wide
+    weight: Wide
+
+
+def decide(
+    labels: Sequence[str | None], probabilities: Probabilities, classes: Sequence[str], policy: Policy
+) -> Decisions:
+    """Keep the rows whose label the classifier confirms, in the sense of the policy.
+
+    Args:
+        labels: n names, None where a row has no label.
+        probabilities: (n, K), rows summing to 1; a row of NaN is an image that could not be read.
+        classes: what the K columns mean.
+        policy: the rest.
+    """
+    if probabilities.shape != (len(labels), len(classes)):
+        raise InputError(
+            f"probabilities are {probabilities.shape}, {len(labels)} rows and {len(classes)} classes need "
+            f"({len(labels)}, {len(classes)})"
+        )
+    places = {name: k for k, name in enumerate(classes)}
+    label = np.array([-2 if name is None else places.get(name, -1) for name in labels], dtype=np.int64)
+    wide = probabilities.astype(np.float64)
+    readable: Bools = np.atleast_1d(~np.isnan(wide).any(axis=1))
+    best = np.where(readable[:, None], wide, 0.0).argmax(axis=1)
+    weight, reason = np.zeros(len(label)), np.full(len(label), UNREADABLE, dtype=object)
+    # what cannot be read helps nobody, whatever its label
+    for code, why, choice in ((-2, NO_LABEL, policy.unlabelled), (-1, UNKNOWN, policy.unknown_class)):
+        found = readable & (label == code)
+        weight[found], reason[found] = float(choice == "keep"), why
+    judged = np.flatnonzero(readable & (label >= 0))
+    if len(judged):
+        weight[judged], reason[judged] = RULES[policy.rule](label[judged], wide[judged], policy)
+    return Decisions(
+        kept=weight > 0,
+        reason=tuple(map(str, reason)),
+        predicted=tuple(classes[k] if ok else None for k, ok in zip(best, readable, strict=True)),
+        confidence=np.where(readable, wide[np.arange(len(wide)), best], np.nan),
+        weight=weight,
+    )
+
+
+Verdicts = tuple[Wide, npt.NDArray[np.object_]]  # weight, 0 = dropped, and reason of each row
+
+
+def own_probability(label: Ints, probabilities: Probabilities) -> Wide:
+    """(n,) the probability that each row's own label has."""
+    own: Wide = probabilities[np.arange(len(label)), label].astype(np.float64)
+    return own
+
+
+def _paper(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
+    agrees = probabilities.argmax(axis=1) == label
+    sure = own_probability(label, probabilities) >= policy.least
+    reason = np.where(agrees, np.where(sure, KEPT, LOW), DISAGREES).astype(object)
+    return (agrees & sure).astype(np.float64), reason
+
+
+def _confident_learning(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
+    wrong = label_issues(label, probabilities, policy.issues)
+    sure = own_probability(label, probabilities) >= policy.least
+    reason = np.where(wrong, UNLIKELY, np.where(sure, KEPT, LOW)).astype(object)
+    return (~wrong & sure).astype(np.float64), reason
+
+
+def label_issues(label: Ints, probabilities: Wide, issues: Issues) -> Bools:
+    """(n,) the rows that cleanlab takes for mislabelled.
+
+    Raises:
+        InputError: cleanlab is not installed.
+    """
+    try:
+        from cleanlab.filter import find_label_issues  # seconds of import, and only this rule needs it
+    except ImportError as error:
+        raise InputError("policy.rule = 'confident-learning' needs cleanlab: pip install cleanlab") from error
+    # It wants a row of every class it is told of: columns without one would stop it.
+    present = np.unique(label)
+    if len(present) < 2:
+        return np.zeros(len(label), dtype=np.bool_)
+    some = probabilities[:, present]
+    share = some / np.maximum(some.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    found: Bools = find_label_issues(np.searchsorted(present, label), share, filter_by=issues, n_jobs=1)
+    return found
+
+
+def _soft(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
+    weight = label_weight(label, probabilities)
+    enough = (weight >= policy.least) & (weight > 0)
+    return np.where(enough, weight, 0.0), np.where(enough, KEPT, UNLIKELY).astype(object)
+
+
+def label_weight(label: Ints, probabilities: Probabilities) -> Wide:
+    """(n,) how likely each row's label is against the likeliest one, in [0, 1]; 1 where they are the same."""
+    weight: Wide = own_probability(label, probabilities) / probabilities.max(axis=1)
+    return weight
+
+
+RULES: dict[Rule, Callable[[Ints, Wide, Policy], Verdicts]] = {
+    "paper": _paper,
+    "confident-learning": _confident_learning,
+    "soft": _soft,
+}
