@@ -128,7 +128,8 @@ def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
     if recipe.method.plan == "identities":
         names = pc.dictionary_encode(index["identity"].combine_chunks()).indices
         people = pc.fill_null(names, -1).to_numpy()[rows].astype(np.int64)
-        return IdentityPlan(rows, labels, people, groups, shape, seed, recipe.data.images_per_person)
+        data = recipe.data
+        return IdentityPlan(rows, labels, people, groups, shape, seed, data.images_per_person, data.singles)
     given = pc.fill_null(index["weight"], 1.0).to_numpy()[rows].astype(np.float64)
     weights = None if (given == 1).all() else given
     pairs = isinstance(recipe.method, Translator)
@@ -182,6 +183,8 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
     loaded = load_helpers(run)
     helpers = {name: _only_network(model) for name, model in loaded.items()}
     meta = {"run": run.name, **describe(dataset, loaded)}
+    if isinstance(plan, IdentityPlan):
+        meta["people"] = plan.counts
     checkpoints = run.checkpoints
     latest = _latest_meta(checkpoints)
     if latest:
