@@ -91,8 +91,8 @@ class IdentityPlan:
 
     @property
     def classes(self) -> int:
-        """How many people are drawn; every ``person`` is below it."""
-        return len(self._albums)
+        """How many people are drawn, negatives included; every ``person`` is below it."""
+        return len(self._albums) + len(self._lonely)
 
     @property
     def left_out(self) -> int:

@@ -26,8 +26,9 @@ _SOLVER = Solver(kind="sgd", peak=0.05, momentum=0.9, weight_decay=5e-4, total=2
 class IdentityJudgeMethod:
     """Hyperparameters; the network is :class:`~stargan_ray.models.identity.IdentityNetwork` over a timm trunk.
 
-    Batches are P people × K images, as for triplets: people count equally, however many images they have, and who
-    has one image only is left out, since it says nothing of what changes between two photos of a person.
+    Batches are P people × K images, as for triplets: people count equally, however many images they have. Its recipes
+    leave out people with one image (``data.singles = 0``): a class of one image says nothing of what changes between
+    two photos of a person.
 
     Attributes:
         backbone: a timm name, of another family than Xception.

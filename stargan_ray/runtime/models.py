@@ -29,6 +29,7 @@ from stargan_ray.config import AnyMethod, Recipe, from_json
 from stargan_ray.data import storage
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.models.public_judge import DLIB
 from stargan_ray.runtime.card import describe
 from stargan_ray.runtime.lookup import fetch
 from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
@@ -92,7 +93,8 @@ def load_model(where: str | Path, device: torch.device | str = "cpu") -> LoadedM
 
     Args:
         where: a model folder, a checkpoint, a run's prefix ``<storage>/<name>`` (its best checkpoint), each
-            as a path or URI, or ``models:/<name>@<alias>`` or ``models:/<name>/<version>`` of the registry.
+            as a path or URI, or ``models:/<name>@<alias>`` or ``models:/<name>/<version>`` of the registry; or
+            ``dlib``, the public judge of identities.
         device: where its networks go.
 
     Raises:
@@ -102,6 +104,10 @@ def load_model(where: str | Path, device: torch.device | str = "cpu") -> LoadedM
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device = {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    if where == DLIB:
+        from stargan_ray.runtime.public_judge import public_judge_model
+
+        return public_judge_model(torch.device(device))
     return _open(str(where), torch.device(device), {})
 
 
@@ -120,6 +126,10 @@ def export_model(where: str | Path, out: Path, helpers: Mapping[str, str | Path]
     Raises:
         InputError: as ``load_model``, or ``out`` is something else or cannot be written.
     """
+    if where == DLIB:
+        raise InputError(
+            f"{DLIB} is of another package, which has its weights: it is used by its name and not exported"
+        )
     model = _open(str(where), torch.device("cpu"), helpers or {})
     if out.exists() and (out.is_file() or any(out.iterdir())) and not _is_model(out):
         raise InputError(f"{out} exists and is no model folder: choose another one")

@@ -27,7 +27,8 @@ from stargan_ray.data.stream import Batches, Source, ThreadSource
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Translator
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
-from stargan_ray.runtime.judges import DLIB, refuse_name, refuse_start, require_helper
+from stargan_ray.models.public_judge import DLIB
+from stargan_ray.runtime.judges import refuse_name, refuse_start, require_helper
 from stargan_ray.runtime.models import LoadedModel, load_model
 from stargan_ray.runtime.pretrained import absolute_weights, local_weights, origins
 from stargan_ray.runtime.validation import make_hooks
@@ -152,7 +153,7 @@ def for_plan(recipe: Recipe, plan: Plan) -> Recipe:
     assert isinstance(plan, IdentityPlan)
     if method.people not in (0, plan.classes):
         raise InputError(
-            f"method.people = {method.people}: the data has {plan.classes} with two or more training images; "
+            f"method.people = {method.people}: the batches are of {plan.classes} people of the data; "
             f"allowed are 0 and {plan.classes}"
         )
     return replace(recipe, method=replace(method, people=plan.classes))

@@ -105,7 +105,7 @@ def test_the_number_of_people_comes_from_the_data_and_a_resumed_run_is_the_same_
 def test_another_number_of_people_is_refused(faces: str, tmp_path: Path) -> None:
     run = Run(RECIPE, faces, str(tmp_path), "judge")
     wrong = replace(run, recipe=replace(RECIPE, method=replace(JUDGE, people=5)))
-    with pytest.raises(InputError, match=r"method\.people = 5: the data has 6 .*allowed are 0 and 6"):
+    with pytest.raises(InputError, match=r"method\.people = 5: the batches are of 6 people .*allowed are 0 and 6"):
         trained(wrong)
     trained(run, steps=3)
     more = replace(run, data=population(tmp_path / "more", people=7))
