@@ -39,8 +39,9 @@ class DlibIdentity(nn.Module):
     brought to unit length, as every measure of this package has it; 0.6 becomes a squared distance of about 0.18.
 
     Args:
-        face: share of the image's side that the face fills, from brow to chin. 0.45 is right for LFW's 250 pixels,
-            and most portraits of the data sets that this package reads fill more.
+        face: share of the image's side of that box, around the centre. 0.6 does for LFW's frames, whose faces fill
+            0.45 from brow to chin, and for their central 150 pixels alike: 98 % of pairs are told right. A box far
+            too large misleads the landmarks (0.8 on the frames: 73 %).
     """
 
     def __init__(self, face: float = 0.6) -> None:

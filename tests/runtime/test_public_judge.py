@@ -57,9 +57,9 @@ def test_people_lie_further_apart_than_two_pictures_of_one(judge: DlibIdentity, 
 
 @needs_dlib
 def test_a_face_is_aligned_wherever_it_lies_in_the_picture(judge: DlibIdentity, faces: Tensor) -> None:
-    moved = torch.roll(faces[:2], (4, -3), dims=(2, 3))
-    gap = (judge(faces[:2]) - judge(moved)).square().sum(1)
-    assert gap.max() < 0.1
+    moved = torch.roll(faces, (4, -3), dims=(2, 3))
+    gap = (judge(faces) - judge(moved)).square().sum(1)
+    assert gap.median() < 0.01  # 0.05 where the centre is cut out as it is
 
 
 @needs_dlib
