@@ -35,6 +35,7 @@ class IdentityJudgeMethod:
         hidden, embedding: widths of the two fully connected layers.
         input_size: pixels the network works at; 0 = those of the data.
         standardize: whether each image is brought to mean 0 and variance 1.
+        centre: share of the image's side around its centre that the network looks at; faces of LFW fill 0.6 of theirs.
         people: how many the classes of the training are; 0 = as many as the data has, which a run fills in.
         margin_degrees: m, added to the angle between a face and its person's centre; 28.6 (half a radian) as published.
         scale: s, what cosines are multiplied by before the softmax; 64 as published, for tens of thousands of people.
@@ -52,6 +53,7 @@ class IdentityJudgeMethod:
     embedding: int = 256
     input_size: int = 0
     standardize: bool = False
+    centre: float = 1.0
     people: int = 0
     margin_degrees: float = 28.6
     scale: float = 64.0
@@ -84,6 +86,7 @@ class IdentityJudgeMethod:
             embedding=self.embedding,
             input_size=self.input_size or size,
             standardize=self.standardize,
+            centre=self.centre,
         )
         return {
             "embedder": embedder,
