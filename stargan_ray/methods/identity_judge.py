@@ -16,7 +16,7 @@ from torch import nn
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Phase, Step, Term, Terms
 from stargan_ray.methods.solver import Solver
-from stargan_ray.models.arcface import ArcFaceHead
+from stargan_ray.metric_losses import ArcFaceHead
 from stargan_ray.models.identity import timm_identity
 
 _SOLVER = Solver(kind="sgd", peak=0.05, momentum=0.9, weight_decay=5e-4, total=20_000, warmup=1_000)

@@ -15,7 +15,7 @@ from stargan_ray.errors import InputError
 from stargan_ray.evaluation.judging import Judges
 from stargan_ray.methods.base import Method
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
-from stargan_ray.models.public_judge import DLIB
+from stargan_ray.runtime.dlib_identity import DLIB
 from stargan_ray.runtime.lookup import registered_hashes
 from stargan_ray.runtime.models import LoadedModel, load_model
 

@@ -29,8 +29,8 @@ from stargan_ray.config import AnyMethod, Recipe, from_json
 from stargan_ray.data import storage
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.methods.identity import IdentityMethod
-from stargan_ray.models.public_judge import DLIB
 from stargan_ray.runtime.card import describe
+from stargan_ray.runtime.dlib_identity import DLIB
 from stargan_ray.runtime.lookup import fetch
 from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
 

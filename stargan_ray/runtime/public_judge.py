@@ -8,12 +8,12 @@ import torch
 
 from stargan_ray.config import DataConfig, Recipe, to_json
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
-from stargan_ray.models import public_judge
+from stargan_ray.runtime import dlib_identity
 from stargan_ray.runtime.card import describe
 from stargan_ray.runtime.models import LoadedModel
 
 _FACE = 0.6  # of an image's side
-_SIZE = round(public_judge.CHIP / _FACE)  # pixels at which the face has as many as dlib looks at
+_SIZE = round(dlib_identity.CHIP / _FACE)  # pixels at which the face has as many as dlib looks at
 
 
 def public_judge_model(device: torch.device) -> LoadedModel:
@@ -22,20 +22,20 @@ def public_judge_model(device: torch.device) -> LoadedModel:
     Raises:
         InputError: the extra ``judge`` is not installed.
     """
-    network = public_judge.DlibIdentity(_FACE)
-    method = IdentityJudgeMethod(backbone="dlib", embedding=128, input_size=public_judge.CHIP)
-    recipe = Recipe(public_judge.DLIB, "dlib's public face recognition network", method, DataConfig(size=_SIZE))
+    network = dlib_identity.DlibIdentity(_FACE)
+    method = IdentityJudgeMethod(backbone="dlib", embedding=128, input_size=dlib_identity.CHIP)
+    recipe = Recipe(dlib_identity.DLIB, "dlib's public face recognition network", method, DataConfig(size=_SIZE))
     raw = {
         "domains": [],
         "recipe": to_json(recipe),
-        "licence": public_judge.LICENCE,
-        "pretrained": public_judge.WEIGHTS,
+        "licence": dlib_identity.LICENCE,
+        "pretrained": dlib_identity.WEIGHTS,
     }
     return LoadedModel(
         method=method,
         networks={"embedder": network.to(device).eval()},
         meta=describe(raw, recipe, {}),
         folder=Path(),
-        where=public_judge.DLIB,
+        where=dlib_identity.DLIB,
         helpers={},
     )

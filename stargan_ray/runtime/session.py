@@ -27,7 +27,7 @@ from stargan_ray.data.stream import Batches, Source, ThreadSource
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Translator
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
-from stargan_ray.models.public_judge import DLIB
+from stargan_ray.runtime.dlib_identity import DLIB
 from stargan_ray.runtime.judges import refuse_name, refuse_start, require_helper
 from stargan_ray.runtime.models import LoadedModel, load_model
 from stargan_ray.runtime.pretrained import absolute_weights, local_weights, origins

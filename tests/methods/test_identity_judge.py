@@ -17,7 +17,7 @@ from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Step
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.solver import Solver
-from stargan_ray.models.arcface import ArcFaceHead
+from stargan_ray.metric_losses import ArcFaceHead
 
 SMALL = IdentityJudgeMethod(backbone="test_resnet", hidden=32, embedding=16, people=4, scale=8.0)
 PERSON = torch.arange(4).repeat_interleave(4)

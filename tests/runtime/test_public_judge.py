@@ -21,7 +21,7 @@ from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.transforms import to_float
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
-from stargan_ray.models.public_judge import DlibIdentity
+from stargan_ray.runtime.dlib_identity import DlibIdentity
 from stargan_ray.runtime.judges import open_identity_judge, require_helper
 from stargan_ray.runtime.models import export_model, load_model
 

@@ -23,7 +23,7 @@ from stargan_ray.methods.base import Step
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
-from stargan_ray.models.arcface import ArcFaceHead
+from stargan_ray.metric_losses import ArcFaceHead
 from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.step import NonFiniteError, State
