@@ -43,9 +43,7 @@ class Triplets:
         return Pairs(first, second, same, np.zeros(len(first), dtype=np.int64))
 
 
-def triplet_batches(
-    persons: npt.ArrayLike, *, size: int = TRIPLETS, batches: int = BATCHES, seed: int = 0
-) -> Triplets:
+def triplet_batches(persons: npt.ArrayLike, *, size: int = TRIPLETS, batches: int = BATCHES, seed: int = 0) -> Triplets:
     """The recipe's triplets: every pair of a person's images, at most ten of them, each with one random negative.
 
     They are shuffled and cut into batches; no pair of one person is in two.
