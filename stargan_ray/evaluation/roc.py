@@ -63,8 +63,13 @@ class Roc:
             "auc": self.auc,
             "same": self.same,
             "different": self.different,
-            "tar": {f"{each.far:g}": each.section() for each in self.at},
+            "tar": {name_of(each.far): each.section() for each in self.at},
         }
+
+
+def name_of(far: float) -> str:
+    """A rate as a key of the report, which has no dots: 1e-3."""
+    return f"{far:.0e}".replace("e-0", "e-")
 
 
 def roc(distance: FloatArray, pairs: Pairs, persons: npt.NDArray[Any], fars: tuple[float, ...] = FARS) -> Roc:
