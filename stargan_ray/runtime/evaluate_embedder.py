@@ -89,7 +89,7 @@ def evaluate_embedder(
     storage.check_writable(out)
     blocks = Blocks(dataset, scorer, storage.join(out, "embeddings"), block, rows.every)
     vectors = score_dataset(blocks, parallel, lambda new: on_scored(new, len(blocks)))
-    readable: Flags = ~np.isnan(vectors).any(axis=1)
+    readable = ~np.isnan(vectors[:, 0])  # a row is NaN as a whole or not at all
     shown, told_by = _expressions(dataset, rows.every)
     identities = np.array([str(person) for person in dataset.index["identity"].to_pylist()])
 
