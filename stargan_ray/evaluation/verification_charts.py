@@ -9,7 +9,7 @@ import numpy as np
 
 from stargan_ray.evaluation.charts import FAINT, INK, MARK, SECOND, THIRD, axes_grid, axes_of, saved
 from stargan_ray.evaluation.identity import FloatArray
-from stargan_ray.evaluation.roc import Roc
+from stargan_ray.evaluation.roc import Roc, name_of
 from stargan_ray.evaluation.verification import KINDS, UNTOLD
 
 _COLOURS = {KINDS[0]: MARK, UNTOLD: MARK, KINDS[1]: THIRD, KINDS[2]: SECOND}
@@ -59,7 +59,7 @@ def roc_figure(curve: Roc, *, title: str) -> bytes:
     for each in curve.at:
         if each.tar is None:
             continue
-        label = f"{each.tar.value:.1%} at FAR {each.far:g}"
+        label = f"{each.tar.value:.1%} at FAR {name_of(each.far)}"
         axes.plot([each.far], [each.tar.value], "o", color=SECOND, markersize=5, label=label)
     axes.set(xscale="log", xlim=(left, 1), ylim=(0, 1.02), title=title)
     axes.set(xlabel="false-accept rate", ylabel="true-accept rate")
