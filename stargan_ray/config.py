@@ -35,6 +35,8 @@ class DataConfig:
         augment: ranges of the training augmentation.
         balance: whether every domain is drawn equally often; False = as often as the data has it, for classifiers.
         images_per_person: K of the P×K batches of an identity network.
+        singles: share of the images of an identity batch that are of people with one image, who can be negatives
+            alone; 0 = they are left out.
         folds: parts that the data is cut into for cross-fitting; 0 = it is not.
         fold: the part that neither training nor validation sees.
         cache_mib: encoded row groups kept in memory by each reading process, MiB.
@@ -46,6 +48,7 @@ class DataConfig:
     augment: Augment = Augment()
     balance: bool = True
     images_per_person: int = 4
+    singles: float = 0.25
     folds: int = 0
     fold: int = 0
     cache_mib: int = 256
@@ -59,6 +62,8 @@ class DataConfig:
             raise InputError(f"data.augment.crop_pixels = {self.augment.crop_pixels}: allowed are 0 to {self.size}")
         if self.cache_mib < 1 or self.readers < 1:
             raise InputError(f"data.cache_mib, data.readers = {self.cache_mib}, {self.readers}: allowed are >= 1")
+        if not 0 <= self.singles < 1:
+            raise InputError(f"data.singles = {self.singles}: allowed is 0 <= singles < 1")
         if self.folds < 0 or self.folds == 1:
             raise InputError(f"data.folds = {self.folds}: allowed are 0 (none) and values >= 2")
         if not 0 <= self.fold < max(self.folds, 1):

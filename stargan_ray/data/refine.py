@@ -78,8 +78,8 @@ def decision_table(
 ) -> pa.Table:
     """Every row and why: key, label, predicted, confidence, p_<class> of each class, kept, weight, reason, new_label.
 
-    ``new_label`` is the one that a person gave, null elsewhere. ``filter_kept`` is what the filter decided, whatever a
-    person said afterwards: what its precision and recall are estimated from.
+    ``new_label`` is the one that a person gave, null elsewhere. ``filter_kept`` and ``filter_reason`` are what the
+    filter decided, whatever a person said afterwards: what its precision and recall are estimated from.
     """
     columns: dict[str, Any] = {
         "key": pa.array(keys, pa.string()),
@@ -93,6 +93,7 @@ def decision_table(
     columns["weight"] = pa.array(ruling.weight, pa.float32())
     columns["reason"] = pa.array(ruling.reason, pa.string())
     columns["filter_kept"] = pa.array(decisions.kept)
+    columns["filter_reason"] = pa.array(decisions.reason, pa.string())
     columns["new_label"] = pa.array(given, pa.string())
     return pa.table(columns)
 

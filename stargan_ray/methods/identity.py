@@ -29,11 +29,14 @@ class IdentityMethod:
     Attributes:
         backbone: ``xception``, or a timm name for a judge of another family.
         width, middle_blocks, stem_stride: of Xception; 1, 8 and 2 are the published trunk.
-        pretrained: ``none``, ``timm`` or a file of ``legacy_xception`` weights; Xception of width 1 only.
+        pretrained: ``none``, ``timm``, or the file or URI of ``legacy_xception`` weights; Xception of width 1 only.
+        trained_from: the first part of Xception that is trained (``block11``: the last 27 layers as Keras counts
+            them), the others keep their pretrained weights; empty = all are trained.
         hidden, embedding: widths of the two fully connected layers.
         relu_before_norm: as in the copied recipe.
         input_size: pixels the network works at; 0 = those of the data.
         standardize: whether each image is brought to mean 0 and variance 1.
+        centre: share of the image's side around its centre that the network looks at; faces of LFW fill 0.6 of theirs.
         margin: α of the triplet loss, in squared distance of unit vectors.
         mining: how triplets are chosen inside a batch of P people × K images.
         gather: whether triplets are chosen in the global batch: every worker sees the embeddings of all, so that there
@@ -52,11 +55,13 @@ class IdentityMethod:
     middle_blocks: int = 8
     stem_stride: int = 2
     pretrained: str = "none"
+    trained_from: str = ""
     hidden: int = 512
     embedding: int = 256
     relu_before_norm: bool = False
     input_size: int = 0
     standardize: bool = False
+    centre: float = 1.0
     margin: float = 0.2
     mining: Mining = "semi-hard"
     gather: bool = True
@@ -71,6 +76,8 @@ class IdentityMethod:
             raise InputError(
                 f"method.pretrained = {self.pretrained!r}: allowed with backbone xception and width 1 only"
             )
+        if self.trained_from and self.backbone != "xception":
+            raise InputError(f"method.trained_from = {self.trained_from!r}: allowed with backbone xception only")
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -88,6 +95,7 @@ class IdentityMethod:
                 relu_before_norm=self.relu_before_norm,
                 input_size=input_size,
                 standardize=self.standardize,
+                centre=self.centre,
             )
         else:
             embedder = SiameseXception(
@@ -95,11 +103,13 @@ class IdentityMethod:
                 middle_blocks=self.middle_blocks,
                 stem_stride=self.stem_stride,
                 pretrained=self.pretrained,
+                trained_from=self.trained_from,
                 hidden=self.hidden,
                 embedding=self.embedding,
                 relu_before_norm=self.relu_before_norm,
                 input_size=input_size,
                 standardize=self.standardize,
+                centre=self.centre,
             )
         return {"embedder": embedder}
 
@@ -142,6 +152,8 @@ class IdentityMethod:
 
 
 COPIED_RECIPE = IdentityMethod(
+    pretrained="timm",
+    trained_from="block11",
     margin=1.0,
     mining="random",
     relu_before_norm=True,

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stargan_ray.errors import InputError
+from stargan_ray.errors import InputError, unknown
 from stargan_ray.models.backbones import View, timm_trunk
 from stargan_ray.models.blocks import he_init
 
+RANDOM = "random weights"
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +87,10 @@ class IdentityNetwork(nn.Module):
             that no two faces are further apart than a squared distance of 2. Off by default.
         input_size: pixels that images are resized to, at least 32.
         standardize: whether each image is brought to mean 0 and variance 1 first.
+        centre: share of the image's side around its centre that is looked at.
+        trained_from: the first part of the trunk that is trained; those before it keep their weights and their
+            running statistics, as the copied recipe has it. Empty = all are trained.
+        weights_from: where the trunk's weights came from, for the record.
     """
 
     def __init__(
@@ -97,18 +103,41 @@ class IdentityNetwork(nn.Module):
         relu_before_norm: bool = False,
         input_size: int = 128,
         standardize: bool = False,
+        centre: float = 1.0,
+        trained_from: str = "",
+        weights_from: str = RANDOM,
     ) -> None:
         super().__init__()
+        parts = [name for name, _ in trunk.named_children()]
+        if trained_from and trained_from not in parts:
+            raise unknown("method.trained_from", trained_from, parts)
         for field, value, least in (("hidden", hidden, 1), ("embedding", embedding, 2)):
             if value < least:
                 raise InputError(f"{field} = {value}: allowed are values >= {least}")
-        self.view = View(input_size, standardize=standardize)
+        self.view = View(input_size, centre, standardize=standardize)
         self.relu_before_norm = relu_before_norm
         self.trunk = trunk
         self.head = nn.Sequential(
             nn.Linear(features, hidden), nn.ReLU(), nn.BatchNorm1d(hidden), nn.Linear(hidden, embedding)
         )
         he_init(self.head)
+        self.frozen = parts[: parts.index(trained_from)] if trained_from else []
+        self.weights_from = weights_from
+        self.requires_grad_(True)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As of any module, but frozen parts stay frozen: the loop switches whole networks on and off."""
+        super().requires_grad_(requires_grad)
+        for name in self.frozen:
+            self.trunk.get_submodule(name).requires_grad_(False)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module, but the running statistics of frozen parts stay as they are."""
+        super().train(mode)
+        for name in self.frozen:
+            self.trunk.get_submodule(name).eval()
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings on the unit sphere: f(x) of the triplet loss and of L_id."""
@@ -123,7 +152,8 @@ class SiameseXception(IdentityNetwork):
         width, middle_blocks, stem_stride: see :class:`Xception`; the defaults are the published trunk.
         pretrained: ``none``, ``timm`` (ImageNet weights by download) or the path or ``file://`` URI of a
             state dict of timm's ``legacy_xception`` (safetensors or PyTorch, loaded without pickled code).
-        hidden, embedding, relu_before_norm, input_size, standardize: see :class:`IdentityNetwork`.
+        hidden, embedding, relu_before_norm, input_size, standardize, centre, trained_from: see
+            :class:`IdentityNetwork`.
     """
 
     def __init__(
@@ -138,10 +168,11 @@ class SiameseXception(IdentityNetwork):
         relu_before_norm: bool = False,
         input_size: int = 128,
         standardize: bool = False,
+        centre: float = 1.0,
+        trained_from: str = "",
     ) -> None:
         trunk = Xception(width, middle_blocks, stem_stride)
-        if pretrained != "none":
-            load_trunk(trunk, pretrained)
+        weights_from = RANDOM if pretrained == "none" else load_trunk(trunk, pretrained)
         super().__init__(
             trunk,
             trunk.num_features,
@@ -150,6 +181,9 @@ class SiameseXception(IdentityNetwork):
             relu_before_norm=relu_before_norm,
             input_size=input_size,
             standardize=standardize,
+            centre=centre,
+            trained_from=trained_from,
+            weights_from=weights_from,
         )
 
 
@@ -161,6 +195,7 @@ def timm_identity(
     relu_before_norm: bool = False,
     input_size: int = 128,
     standardize: bool = False,
+    centre: float = 1.0,
 ) -> IdentityNetwork:
     """The same interface over a trunk of another family, for a judge independent of the embedder."""
     trunk, features = timm_trunk(backbone)
@@ -172,30 +207,27 @@ def timm_identity(
         relu_before_norm=relu_before_norm,
         input_size=input_size,
         standardize=standardize,
+        centre=centre,
     )
 
 
-def load_trunk(trunk: Xception, pretrained: str) -> None:
-    """Put ImageNet weights into a trunk of published width, and log where they came from.
+def load_trunk(trunk: Xception, pretrained: str) -> str:
+    """Put ImageNet weights into a trunk of published width; logs and returns where they came from.
 
     A file must be there and fit. A download that fails leaves the random weights with a warning: the machine
     may have no way out, and the log says what was trained. A trunk with fewer middle blocks takes the weights
     of those it has.
     """
     from timm import create_model
-    from timm.models import load_state_dict
 
     if pretrained == "timm":
         try:
             weights = create_model("legacy_xception", pretrained=True).state_dict()
         except (OSError, RuntimeError) as error:
             _log.warning("Xception starts from random weights: timm's are out of reach (%s)", error)
-            return
+            return f"{RANDOM} (timm's were out of reach)"
     else:
-        path = Path(unquote(urlsplit(pretrained).path)) if pretrained.startswith("file:") else Path(pretrained)
-        if not path.is_file():
-            raise InputError(f"pretrained = {pretrained!r}: allowed are none, timm, or the file of a state dict")
-        weights = load_state_dict(str(path), device="cpu", weights_only=True)
+        weights = _state_dict(pretrained)
     own = trunk.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
     if len(fitting) != len(own):
@@ -205,3 +237,15 @@ def load_trunk(trunk: Xception, pretrained: str) -> None:
         )
     trunk.load_state_dict(fitting)
     _log.info("Xception starts from the weights of %s", pretrained)
+    return pretrained
+
+
+def _state_dict(where: str) -> dict[str, Tensor]:
+    """The tensors of a state dict in a file."""
+    from timm.models import load_state_dict
+
+    path = Path(unquote(urlsplit(where).path)) if where.startswith("file:") else Path(where)
+    if not path.is_file():
+        raise InputError(f"pretrained = {where!r}: allowed are none, timm, or the file or URI of a state dict")
+    weights: dict[str, Tensor] = load_state_dict(str(path), device="cpu", weights_only=True)
+    return weights

@@ -42,7 +42,8 @@ _OUTPUT = {
 def describe(raw: dict[str, Any], recipe: Recipe, helpers: dict[str, dict[str, str]]) -> dict[str, Any]:
     """What a model folder says of itself, from a checkpoint's meta.json or a model folder's."""
     kind = "translator" if isinstance(recipe.method, Translator) else recipe.method.name
-    used = [getattr(recipe.method, "pretrained", "none"), *(h["pretrained"] for h in helpers.values())]
+    own = raw.get("pretrained", getattr(recipe.method, "pretrained", "none"))  # a model folder's meta has text there
+    used = [*(own.values() if isinstance(own, dict) else [own]), *(h["pretrained"] for h in helpers.values())]
     used = [weights for weights in used if weights != "none"]
     return {
         "format": FORMAT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from stargan_ray.data.stream import Batches, Source, ThreadSource
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.models import LoadedModel, load_model
+from stargan_ray.runtime.pretrained import absolute_weights, local_weights, origins
 from stargan_ray.runtime.validation import make_hooks
 from stargan_ray.training.checkpoint import Checkpoints, load_matching, local_copy, read_meta
 from stargan_ray.training.loop import Outcome, Recorder, fresh_state, train
@@ -72,6 +74,7 @@ class Run:
         """The same run with local paths that hold in any working directory: workers have their own."""
         return replace(
             self,
+            recipe=absolute_weights(self.recipe),
             data=storage.absolute(self.data),
             storage=storage.absolute(self.storage),
             helpers={name: _absolute(where) for name, where in self.helpers.items()},
@@ -123,7 +126,8 @@ def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
     if recipe.method.plan == "identities":
         names = pc.dictionary_encode(index["identity"].combine_chunks()).indices
         people = pc.fill_null(names, -1).to_numpy()[rows].astype(np.int64)
-        return IdentityPlan(rows, labels, people, groups, shape, seed, recipe.data.images_per_person)
+        data = recipe.data
+        return IdentityPlan(rows, labels, people, groups, shape, seed, data.images_per_person, data.singles)
     given = pc.fill_null(index["weight"], 1.0).to_numpy()[rows].astype(np.float64)
     weights = None if (given == 1).all() else given
     pairs = isinstance(recipe.method, Translator)
@@ -157,11 +161,20 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
         )
     loaded = load_helpers(run)
     helpers = {name: _only_network(model) for name, model in loaded.items()}
-    state = fresh_state(recipe, len(dataset.manifest.domains), worker, helpers)
     meta = {"run": run.name, **describe(dataset, loaded)}
+    if isinstance(plan, IdentityPlan):
+        meta["people"] = plan.counts
     checkpoints = run.checkpoints
-    if checkpoints.names():
-        _require_same(run, checkpoints)
+    latest = _latest_meta(checkpoints)
+    if latest:
+        _require_same(run, latest)
+    with local_weights(recipe, wanted=not latest) as building:
+        state = fresh_state(building, len(dataset.manifest.domains), worker, helpers)
+    state.method = recipe.method
+    meta["pretrained"] = (
+        latest["pretrained"] if "pretrained" in latest else origins(recipe, state.networks, continued=bool(run.init))
+    )
+    if latest:
         checkpoints.load_latest(state)
     elif run.init:
         meta["init"] = start_from(state, run.init)
@@ -239,13 +252,19 @@ def start_from(state: State, where: str) -> dict[str, Any]:
     return report
 
 
-def _require_same(run: Run, checkpoints: Checkpoints) -> None:
-    """A name continues one computation: a changed field would make a run that no config describes."""
-    import json
+def _latest_meta(checkpoints: Checkpoints) -> dict[str, Any]:
+    """What the latest checkpoint says of itself; nothing where there is none."""
+    names = checkpoints.names()
+    if not names:
+        return {}
+    found: dict[str, Any] = json.loads(storage.read_bytes(storage.join(checkpoints.uri, names[-1], "meta.json")))
+    return found
 
-    latest = storage.join(checkpoints.uri, checkpoints.names()[-1], "meta.json")
+
+def _require_same(run: Run, latest: Mapping[str, Any]) -> None:
+    """A name continues one computation: a changed field would make a run that no config describes."""
     # rebuilt, so that a field which is younger than the run has its default
-    before = flatten(from_json(json.loads(storage.read_bytes(latest))["recipe"]))
+    before = flatten(from_json(latest["recipe"]))
     now = flatten(run.recipe)
     for name in sorted({*before, *now}):
         if name not in _FREE and not name.startswith(_FREE_PREFIXES) and before.get(name) != now.get(name):

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stargan_ray.config import DataConfig
 from stargan_ray.data.plan import Chunk, Plan, Shape, epoch_plan
 from stargan_ray.data.plan_domains import DomainPlan
 from stargan_ray.data.plan_identities import IdentityPlan
@@ -265,10 +266,10 @@ def test_workers_that_do_not_divide_the_lanes_are_refused() -> None:
 # -- people ----------------------------------------------------------------------------------------------------
 
 
-def identity_plan(albums: Sequence[int], shape: Shape, k: int, seed: int = 0) -> IdentityPlan:
+def identity_plan(albums: Sequence[int], shape: Shape, k: int, seed: int = 0, singles: float = 0.0) -> IdentityPlan:
     people = np.random.default_rng(9).permutation(np.repeat(np.arange(len(albums)), albums)).astype(np.int64) * 7
     rows = np.arange(len(people), dtype=np.int64) + 5
-    return IdentityPlan(rows, rows % 3, people, rows, shape, seed, k)
+    return IdentityPlan(rows, rows % 3, people, rows, shape, seed, k, singles)
 
 
 @given(st.lists(st.integers(1, 9), min_size=4, max_size=12), st.integers(2, 4), st.integers(0, 3))
@@ -309,6 +310,39 @@ def test_every_person_is_visited_once_a_pass() -> None:
     seen = windows_of(plan, range(2), range(2))
     for start in (0, 6):
         assert Counter(seen["person"][start : start + 6].ravel().tolist()) == dict.fromkeys(range(12), 4)
+
+
+@pytest.mark.parametrize("singles", [0.1, 0.25, 0.5])
+def test_people_with_one_image_are_negatives_in_their_share_of_every_lane(singles: float) -> None:
+    albums = [5] * 12 + [1] * 40
+    plan = identity_plan(albums, Shape(32, 4, 10), 4, singles=singles)
+    assert plan.counts == {"people": 12, "negatives_only": 40, "left_out": 0}
+    seen = windows_of(plan, range(20), range(4))
+    person = seen["person"]
+    alone = person >= 12
+    for lane in range(4):
+        assert alone[:, lane * 8 : (lane + 1) * 8].mean() == pytest.approx(singles, abs=0.02)
+    visits = person.reshape(-1, 4)
+    for four in visits:
+        assert len(set(four.tolist())) == (4 if four[0] >= 12 else 1)
+    # everyone comes about as often as the others of his kind, and his images are his
+    counts = Counter(person[alone].tolist())
+    assert set(counts) == set(range(12, 52))
+    assert max(counts.values()) - min(counts.values()) <= 2
+    known = Counter(person[~alone].tolist())
+    assert max(known.values()) - min(known.values()) <= 8
+    owner: dict[int, set[int]] = {}
+    for row, name in zip(seen["source"].ravel().tolist(), person.ravel().tolist(), strict=True):
+        owner.setdefault(row, set()).add(name)
+    assert all(len(names) == 1 for names in owner.values())
+
+
+def test_too_few_people_with_one_image_are_left_out_and_counted() -> None:
+    plan = identity_plan([5] * 4 + [1] * 3, Shape(8, 2, 6), 4, singles=0.25)
+    assert plan.counts == {"people": 4, "negatives_only": 0, "left_out": 3}
+    assert windows_of(plan, range(9), range(2))["person"].max() < 4
+    with pytest.raises(InputError, match=r"data\.singles = 1"):
+        DataConfig(singles=1.0)
 
 
 def test_an_identity_chunk_is_pure_and_shared_out_as_a_domain_chunk() -> None:

@@ -155,6 +155,7 @@ def test_every_row_and_its_reason_is_in_the_table(greys: str, scorer: Scorer, tm
         "weight",
         "reason",
         "filter_kept",
+        "filter_reason",
         "new_label",
     ]
     rows = {row["key"]: row for row in table.to_pylist()}
@@ -370,6 +371,11 @@ def test_a_person_has_the_last_word(greys: str, scorer: Scorer, tmp_path: Path) 
         "relabelled by a person",
     ]
     assert [table[key]["filter_kept"] for key in ("0-2-1", "0-3-0", "0-4-1")] == [False, True, False]
+    assert [table[key]["filter_reason"] for key in ("0-2-1", "0-3-0", "0-4-1")] == [
+        "label disagrees",
+        "kept",
+        "label disagrees",
+    ]
     assert [table[key]["new_label"] for key in ("0-2-1", "0-4-1", "0-1-1")] == [None, "fear", "happiness"]
     fear = next(each for each in done.tallies if each.domain == "fear")
     assert (fear.before, fear.after) == (4, 3)

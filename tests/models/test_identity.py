@@ -136,3 +136,44 @@ def test_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_unusable_values_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(InputError, match=f"{field}.*allowed"):
         SiameseXception(**(SMALL | {field: value}))  # type: ignore[arg-type]
+
+
+def test_the_first_parts_keep_their_weights_and_statistics_and_the_rest_learns() -> None:
+    torch.manual_seed(0)
+    network = SiameseXception(**(SMALL | {"middle_blocks": 1}), trained_from="block4")
+    network.requires_grad_(False).requires_grad_(True).eval().train()  # as the loop switches it
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    for _ in range(2):
+        network(torch.rand(8, 3, 32, 32)).square()[:, 0].sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    first = ("trunk.conv1", "trunk.bn1", "trunk.conv2", "trunk.bn2", "trunk.block1.", "trunk.block2", "trunk.block3")
+    assert not [name for name in moved if name.startswith(first)]
+    rest = [name for name in before if not name.startswith(first)]
+    assert {"trunk.block4", "trunk.block12", "trunk.bn4", "head.0"} <= {".".join(n.split(".")[:2]) for n in moved}
+    assert len(moved) > 0.9 * len(rest)
+
+
+def test_gradients_reach_the_image_through_frozen_parts() -> None:
+    network = SiameseXception(**(SMALL | {"middle_blocks": 1}), trained_from="block4").eval()
+    image = torch.rand(2, 3, 32, 32, requires_grad=True)
+    network(image)[:, 0].sum().backward()
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
+
+
+def test_the_part_that_training_begins_at_must_exist() -> None:
+    with pytest.raises(InputError, match=r"unknown method.trained_from 'block99'.*block12"):
+        SiameseXception(**SMALL, trained_from="block99")
+
+
+def test_an_embedder_of_the_centre_is_blind_to_the_border() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 64, 64)
+    other = torch.ones_like(image)
+    other[:, :, 16:48, 16:48] = image[:, :, 16:48, 16:48]
+    centre, whole = (SiameseXception(**SMALL, centre=share).eval() for share in (0.5, 1.0))
+    assert torch.equal(centre(image), centre(other))
+    assert not torch.allclose(whole(image), whole(other), atol=1e-3)
