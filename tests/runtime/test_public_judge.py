@@ -22,6 +22,7 @@ from stargan_ray.data.transforms import to_float
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.dlib_identity import DlibIdentity
+from stargan_ray.runtime.evaluate_embedder import evaluate_embedder
 from stargan_ray.runtime.judges import open_identity_judge, require_helper
 from stargan_ray.runtime.models import export_model, load_model
 
@@ -81,6 +82,17 @@ def test_it_is_a_model_by_its_name(faces: Tensor, tiny: TinyModels, tmp_path: Pa
     torch.testing.assert_close(vectors, model.networks["embedder"](faces[:1]))
     with pytest.raises(InputError, match="a judge that trains is no judge"):
         require_helper("identity", model)
+
+
+@needs_dlib
+def test_the_evaluation_of_embedders_takes_it(tmp_path: Path) -> None:
+    people = str(tmp_path / "faces")
+    write_dataset(people, read_faces(FacesConfig(people=6, images_per_person=3, size=96, splits=(0.0, 0.0, 1.0))))
+    report = evaluate_embedder(people, str(tmp_path / "out"), load_model("dlib"))
+    assert report["embedder"]["name"].startswith("dlib ")
+    assert (report["embedder"]["kind"], report["embedder"]["dimensions"]) == ("identity-judge", 128)
+    assert report["splits"]["test"]["rows"] == 18
+    assert any("dlib_face_recognition_resnet" in line for line in report["people"]["unchecked"])
 
 
 def test_it_is_not_exported(tmp_path: Path) -> None:
