@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from stargan_ray.data.pipeline import said_plainly
 from stargan_ray.runtime.cluster import require_cpus, start_ray
 
 Tool = TypeVar("Tool")
@@ -80,5 +81,6 @@ def _in_ray(work: Work[Any], starts: Sequence[int], parallel: int) -> Iterator[i
         num_cpus=1,
         num_gpus=1 if ray.cluster_resources().get("GPU", 0) >= parallel else 0,
     )
-    for batch in done.iter_batches(batch_size=None, batch_format="numpy"):
-        yield from (int(start) for start in batch["start"])
+    with said_plainly():
+        for batch in done.iter_batches(batch_size=None, batch_format="numpy"):
+            yield from (int(start) for start in batch["start"])
