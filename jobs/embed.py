@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
 from stargan_ray.runtime.embed import embed, open_embedder
@@ -47,9 +48,9 @@ class Embed:
 def main() -> None:
     """Parse, embed, print what is there now."""
     job = cli.parse(Embed, __doc__)
-    embedder = open_embedder(job.model)
+    dataset, embedder = open_dataset(job.data), open_embedder(job.model)
     with counting("embed") as on_embedded:
-        done = embed(job.data, embedder, size=job.size, parallel=job.parallel, block=job.block, on_embedded=on_embedded)
+        done = embed(dataset, embedder, size=job.size, parallel=job.parallel, block=job.block, on_embedded=on_embedded)
     new = done.images - done.known - done.unreadable
     print(f"{done.images} images: {new} embedded, {done.known} known before, {done.unreadable} unreadable")
     print(f"embeddings: {done.uri}")

@@ -16,7 +16,7 @@ from stargan_ray.data import storage
 from stargan_ray.data.decode import UndecodableError, decode
 from stargan_ray.data.embeddings import Store, Vectors
 from stargan_ray.data.pools import Pixels
-from stargan_ray.data.shards import Dataset, open_dataset
+from stargan_ray.data.shards import Dataset
 from stargan_ray.data.transforms import to_float
 from stargan_ray.errors import InputError
 from stargan_ray.methods.identity import IdentityMethod
@@ -92,7 +92,7 @@ class Embedded:
 
 
 def embed(
-    data: str,
+    dataset: Dataset,
     embedder: Embedder,
     *,
     size: int = 0,
@@ -103,7 +103,7 @@ def embed(
     """Embed the images of a data set that have no vectors yet; a run after a killed one goes on behind its last block.
 
     Args:
-        data: URI of the data set.
+        dataset: whose.
         embedder: by what.
         size: pixels that images are decoded to, ``data.size`` of the training that will use them; 0 = the embedder's.
         parallel: processes; 1 is this one, more are actors of Ray.
@@ -111,12 +111,11 @@ def embed(
         on_embedded: told of (new images, all images), for progress.
 
     Raises:
-        InputError: the data set is missing, nothing can be written beside it, the cluster is too small, or the
-            embedder gives numbers that are not finite.
+        InputError: nothing can be written beside the data set, the cluster is too small, or the embedder gives numbers
+            that are not finite.
     """
     if block < 1:
         raise InputError(f"--block {block}: allowed are values >= 1")
-    dataset = open_dataset(data)
     store = Store(dataset.uri, embedder.content_hash, size or embedder.size, embedder.width)
     storage.check_writable(store.uri)
     hashes = dataset.index["content_hash"].to_numpy()
