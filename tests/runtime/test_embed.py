@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from planted import damage, encoded, noise, row, sound, write
+from planted import DOMAINS, GivenUnit, damage, encoded, noise, row, sound, write
 from tiny_models import TinyModels
 
 from stargan_ray.data.decode import decode
@@ -24,6 +24,8 @@ from stargan_ray.data.pools import Pixels
 from stargan_ray.data.schema import Row
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.transforms import to_float
+from stargan_ray.data.units import Source
+from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.embed import Embed, Embedded, Embedder, embed, open_embedder
 from stargan_ray.runtime.models import load_model
@@ -129,6 +131,18 @@ def test_a_training_loads_the_views_and_rows_it_draws_from(data: Path, embedder:
     np.testing.assert_array_equal(both[1, 0, :1], plain.of(np.array([4]))[0])
     with pytest.raises(AssertionError):
         plain.of(np.array([5]))
+
+
+def test_a_bucket_holds_them_as_a_folder_does(s3: str, data: Path, embedder: Embedder) -> None:
+    here = vectors_of(data, embed(open_dataset(str(data)), embedder))
+    write_dataset(f"{s3}/data", Source({"reader": "planted"}, DOMAINS, (GivenUnit(0, tuple(ROWS)),)))
+    dataset = open_dataset(f"{s3}/data")
+    assert embed(dataset, embedder, block=20).uri == f"{s3}/data/embeddings/cccccccccccccccc-16px"
+    assert embed(dataset, embedder).known == len(here)
+    everyone = np.arange(len(dataset))
+    found = Store(dataset.uri, embedder.content_hash, SIZE, 4).load(dataset, everyone, mirrored=True, how="")
+    for key, vectors in zip(dataset.index["key"].to_pylist(), found.of(everyone), strict=True):
+        np.testing.assert_array_equal(vectors, here[key])
 
 
 # -- once ------------------------------------------------------------------------------------------------------
