@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from stargan_ray.errors import InputError
 from stargan_ray.evaluation.filter_curves import Curve, policy_curves
 from stargan_ray.evaluation.filtering import BoolArray, FilterScores, by_class, corrupted_rows, judge_filter
 from stargan_ray.evaluation.translations import Faces
-from stargan_ray.evaluation.truth import read_truth
+from stargan_ray.evaluation.truth import has_truth, read_truth
 
 
 def true_faces(dataset: Dataset, size: int, split: str, most_people: int | None = None) -> Faces:
@@ -34,6 +35,20 @@ def true_faces(dataset: Dataset, size: int, split: str, most_people: int | None 
     labels = torch.tensor([truth[key].expression for key in keys])
     images = to_float(torch.from_numpy(load_pool(dataset, rows, size)))
     return Faces(images, labels, persons)
+
+
+def shown_expressions(dataset: Dataset, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], str | None]:
+    """What the faces at positions of the index show: by the truth of a generated set, else by their labels.
+
+    Returns:
+        (n,) expressions, −1 where none is known; and ``truth``, ``labels``, or None where none is known at all.
+    """
+    if has_truth(dataset.uri):
+        truth = read_truth(dataset.uri)
+        keys = dataset.index["key"].take(rows).to_pylist()
+        return np.array([truth[key].expression for key in keys], dtype=np.int64), "truth"
+    labels = pc.fill_null(dataset.index["expression"], -1).to_numpy()[rows].astype(np.int64)
+    return labels, "labels" if (labels >= 0).any() else None
 
 
 def filter_against_truth(dataset: Dataset, decisions_uri: str) -> tuple[FilterScores, dict[str, FilterScores]]:

@@ -19,6 +19,7 @@ from stargan_ray.evaluation.pairs import Pairs
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+_CHUNK = 4096  # pairs or probes compared at once
 
 
 class Distances(NamedTuple):
@@ -91,6 +92,21 @@ def distances(source: npt.ArrayLike, translation: npt.ArrayLike) -> Distances:
     return Distances(squared, squared / 2)
 
 
+def pair_distances(embeddings: npt.ArrayLike, pairs: Pairs) -> FloatArray:
+    """Squared L2 distance (p,) in [0, 4] of each pair.
+
+    Args:
+        embeddings: (n, d) unit embeddings of the images that the pairs index.
+        pairs: p of them.
+    """
+    vectors = unit(embeddings)
+    gap = np.empty(len(pairs.first))
+    for start in range(0, len(gap), _CHUNK):  # a hundred thousand pairs at once would need gigabytes
+        part = slice(start, start + _CHUNK)
+        gap[part] = np.square(vectors[pairs.first[part]] - vectors[pairs.second[part]]).sum(1)
+    return gap
+
+
 def templates(embeddings: npt.ArrayLike, persons: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[Any]]:
     """One template a person: the normalised mean of the embeddings of several photos.
 
@@ -129,7 +145,9 @@ def rank1(
     absent = np.setdiff1d(wanted, known)
     if len(absent):
         raise InputError(f"{len(absent)} people are not in the gallery, the first is {str(absent[0])!r}")
-    nearest = (unit(probes) @ unit(gallery_templates).T).argmax(1)
+    ours, theirs = unit(probes), unit(gallery_templates).T
+    parts = (ours[start : start + _CHUNK] for start in range(0, len(ours), _CHUNK))
+    nearest = np.concatenate([(part @ theirs).argmax(1) for part in parts])
     found: BoolArray = known[nearest] == wanted
     return found
 
@@ -145,8 +163,8 @@ def verify(embeddings: npt.ArrayLike, persons: npt.ArrayLike, pairs: Pairs, far:
     """
     from sklearn.metrics import roc_auc_score
 
-    vectors, people = unit(embeddings), np.asarray(persons)
-    gap = np.square(vectors[pairs.first] - vectors[pairs.second]).sum(1)
+    people = np.asarray(persons)
+    gap = pair_distances(embeddings, pairs)
     folds = np.unique(pairs.fold)
     thresholds, right = np.zeros(len(folds)), np.zeros(len(gap), dtype=bool)
     for position, fold in enumerate(folds):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from stargan_ray.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
+_LISTED = 4  # up to so many times the wanted pairs, all pairs of different people are listed and some chosen
 _ROUNDS = 20  # of drawing: a round without a new pair is rare before the pairs run out
 
 
@@ -48,10 +49,12 @@ def sample_pairs(
         count: pairs of each kind wanted in all; a small set gives fewer, as many of each kind.
         seed: of the folds and the draw.
         expressions: (n,) what they show; None = any.
-        folds: as in the LFW protocol; fewer (at least 2) when there are not two people a fold.
+        folds: as in the LFW protocol; fewer (at least 2) when there are not two people a fold, one of them with two
+            images. People with one image are in pairs of different people only.
 
     Raises:
-        InputError: If there are fewer than four people or a fold has no pair of one kind.
+        InputError: If there are fewer than four people, fewer than two of them make pairs with themselves, or a fold
+            has no pair of one kind.
     """
     names, person = np.unique(np.asarray(persons), return_inverse=True)
     shown = None if expressions is None else np.unique(np.asarray(expressions), return_inverse=True)[1]
@@ -59,9 +62,13 @@ def sample_pairs(
         raise InputError(f"an expression is needed for every image: got {shown.shape} for {person.shape}")
     if len(names) < 4:
         raise InputError(f"verification needs at least 4 people, got {len(names)}")
-    folds = min(folds, len(names) // 2)
+    several = _with_pairs(person, shown)
+    if several.sum() < 2:
+        what = "two images" if shown is None else "images of two expressions"
+        raise InputError(f"verification needs at least 2 people with {what}, got {int(several.sum())}")
+    folds = min(folds, len(names) // 2, int(several.sum()))
     generator = np.random.default_rng(seed)
-    fold_of_person = _folds(np.bincount(person), folds, generator)
+    fold_of_person = _folds(several, folds, generator)
     parts = []
     for fold in range(folds):
         images = np.flatnonzero(fold_of_person[person] == fold)
@@ -76,6 +83,43 @@ def sample_pairs(
             parts.append((chosen[:, 0], chosen[:, 1], np.full(take, same), np.full(take, fold)))
     first, second, same_person, fold_of_pair = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Pairs(first, second, same_person, fold_of_pair)
+
+
+def sample_population(persons: npt.ArrayLike, most: int, *, seed: int = 0) -> Pairs:
+    """Pairs as they come, without folds: up to ``most`` of one person and up to ``most`` of two, each pair once.
+
+    For curves and histograms. A false-accept rate of 1/1,000 needs thousands of pairs of different people, more
+    than a protocol of balanced folds has; the two kinds are therefore as many as can be had, not equally many.
+
+    Args:
+        persons: (n,) who the images show.
+        most: pairs of each kind.
+        seed: of the draw.
+
+    Raises:
+        InputError: If there is no pair of one kind.
+    """
+    _, person = np.unique(np.asarray(persons), return_inverse=True)
+    if not _with_pairs(person, None).any() or person.max() < 1:
+        raise InputError("verification needs a person with two images, and another person")
+    generator = np.random.default_rng(seed)
+    counts = np.bincount(person)
+    # Drawing is slow where nearly every pair is wanted, listing where there are many: LFW has 88 million.
+    if (counts * (counts - 1) // 2).sum() <= most:
+        albums = np.split(np.argsort(person, kind="stable"), np.cumsum(counts)[:-1])
+        match = np.concatenate([album[_pairs_among(len(album))] for album in albums])
+    else:
+        several = np.flatnonzero(counts[person] > 1)
+        match = several[_draw(person[several], None, True, most, generator)]
+    if len(person) * (len(person) - 1) // 2 <= _LISTED * most:
+        every = _pairs_among(len(person))
+        every = every[person[every[:, 0]] != person[every[:, 1]]]
+        other = every[generator.permutation(len(every))[:most]]
+    else:
+        other = _draw(person, None, False, most, generator)
+    first, second = np.concatenate([match, other]).T
+    same = np.arange(len(first)) < len(match)
+    return Pairs(first, second, same, np.zeros(len(first), dtype=np.int64))
 
 
 def split_gallery(persons: npt.ArrayLike, photos: int, *, seed: int = 0) -> tuple[IntArray, IntArray]:
@@ -106,12 +150,19 @@ def split_gallery(persons: npt.ArrayLike, photos: int, *, seed: int = 0) -> tupl
     return np.sort(order[enough & (rank >= photos)]), np.sort(order[enough & (rank < photos)])
 
 
-def _folds(counts: IntArray, folds: int, generator: np.random.Generator) -> IntArray:
-    """The fold of each person: dealt out in turn, people with several images first, for a share in each."""
-    order = generator.permutation(len(counts))
-    order = order[np.argsort(counts[order] < 2, kind="stable")]
-    fold = np.empty(len(counts), dtype=np.int64)
-    fold[order] = np.arange(len(counts)) % folds
+def _with_pairs(person: IntArray, shown: IntArray | None) -> npt.NDArray[np.bool_]:
+    """Which people make a pair with themselves: two images or more, with expressions two different ones."""
+    if shown is not None:
+        person = np.unique(np.stack([person, shown]), axis=1)[0]
+    return np.bincount(person) > 1
+
+
+def _folds(several: npt.NDArray[np.bool_], folds: int, generator: np.random.Generator) -> IntArray:
+    """The fold of each person: dealt out in turn, those who make pairs with themselves first, for a share in each."""
+    order = generator.permutation(len(several))
+    order = order[np.argsort(~several[order], kind="stable")]
+    fold = np.empty(len(several), dtype=np.int64)
+    fold[order] = np.arange(len(several)) % folds
     return fold
 
 
@@ -148,7 +199,12 @@ def _partner(first: IntArray, group: Any, size: int, generator: np.random.Genera
     return partner
 
 
+def _pairs_among(count: int) -> IntArray:
+    """All pairs (m, 2) of the numbers below a count, the smaller first."""
+    return np.stack(np.triu_indices(count, 1), axis=1).astype(np.int64)
+
+
 def _distinct(pairs: IntArray) -> IntArray:
     """Without repetition, in the order of first appearance."""
-    _, index = np.unique(pairs, axis=0, return_index=True)
+    _, index = np.unique(pairs[:, 0] << 32 | pairs[:, 1], return_index=True)  # five times as fast as axis=0
     return pairs[np.sort(index)]

@@ -73,7 +73,7 @@ def render(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         "size": _size,
     }
     images = {name: data_uri(_mime(name, data), data) for name, data in figures.items()}
-    return page("report.html.j2", filters, r=report, figures=images, at=lambda path: _at(report, path))
+    return page("report.html.j2", filters, r=report, figures=images, at=lambda path: at(report, path))
 
 
 def write(uri: str, results: Mapping[str, Any], figures: Mapping[str, bytes]) -> dict[str, Any]:
@@ -127,8 +127,8 @@ def _finite(value: Any) -> Any:
 
 
 def _check(report: Mapping[str, Any], path: str) -> None:
-    value = _at(report, path)
-    measured = _at(report, f"intervals.{path}") if path in MEASURED else None
+    value = at(report, path)
+    measured = at(report, f"intervals.{path}") if path in MEASURED else None
     if path in MEASURED and value is not None and measured is None:
         raise InputError(f"report: {path} has no interval: give an Estimate")
     if value is None and not (measured and measured["n"] == 0):
@@ -141,8 +141,8 @@ def _check(report: Mapping[str, Any], path: str) -> None:
         raise InputError(f"report: {path} = {value!r}: must be a {'text' if path in _TEXT else 'number'}")
 
 
-def _at(report: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, or None."""
+def at(report: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path of nested sections, None where a part of the path is missing."""
     node: Any = report
     for key in path.split("."):
         if not isinstance(node, Mapping) or key not in node:

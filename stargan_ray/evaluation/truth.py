@@ -14,6 +14,11 @@ from stargan_ray.data.schema import TRUTH_SCHEMA, Truth
 from stargan_ray.errors import InputError
 
 
+def has_truth(uri: str) -> bool:
+    """Whether a data set has a truth: only generated ones do, and what is refined from them has none of its own."""
+    return any(name.endswith(".parquet") for name in storage.list_names(storage.join(uri, "truth")))
+
+
 def read_truth(uri: str) -> dict[str, Truth]:
     """What the images of a generated data set really show, by key.
 

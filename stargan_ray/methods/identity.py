@@ -36,6 +36,7 @@ class IdentityMethod:
         relu_before_norm: as in the copied recipe.
         input_size: pixels the network works at; 0 = those of the data.
         standardize: whether each image is brought to mean 0 and variance 1.
+        centre: share of the image's side around its centre that the network looks at; faces of LFW fill 0.6 of theirs.
         margin: α of the triplet loss, in squared distance of unit vectors.
         mining: how triplets are chosen inside a batch of P people × K images.
         gather: whether triplets are chosen in the global batch: every worker sees the embeddings of all, so that there
@@ -60,6 +61,7 @@ class IdentityMethod:
     relu_before_norm: bool = False
     input_size: int = 0
     standardize: bool = False
+    centre: float = 1.0
     margin: float = 0.2
     mining: Mining = "semi-hard"
     gather: bool = True
@@ -93,6 +95,7 @@ class IdentityMethod:
                 relu_before_norm=self.relu_before_norm,
                 input_size=input_size,
                 standardize=self.standardize,
+                centre=self.centre,
             )
         else:
             embedder = SiameseXception(
@@ -106,6 +109,7 @@ class IdentityMethod:
                 relu_before_norm=self.relu_before_norm,
                 input_size=input_size,
                 standardize=self.standardize,
+                centre=self.centre,
             )
         return {"embedder": embedder}
 

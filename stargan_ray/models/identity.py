@@ -87,6 +87,7 @@ class IdentityNetwork(nn.Module):
             that no two faces are further apart than a squared distance of 2. Off by default.
         input_size: pixels that images are resized to, at least 32.
         standardize: whether each image is brought to mean 0 and variance 1 first.
+        centre: share of the image's side around its centre that is looked at.
         trained_from: the first part of the trunk that is trained; those before it keep their weights and their
             running statistics, as the copied recipe has it. Empty = all are trained.
         weights_from: where the trunk's weights came from, for the record.
@@ -102,6 +103,7 @@ class IdentityNetwork(nn.Module):
         relu_before_norm: bool = False,
         input_size: int = 128,
         standardize: bool = False,
+        centre: float = 1.0,
         trained_from: str = "",
         weights_from: str = RANDOM,
     ) -> None:
@@ -112,7 +114,7 @@ class IdentityNetwork(nn.Module):
         for field, value, least in (("hidden", hidden, 1), ("embedding", embedding, 2)):
             if value < least:
                 raise InputError(f"{field} = {value}: allowed are values >= {least}")
-        self.view = View(input_size, standardize=standardize)
+        self.view = View(input_size, centre, standardize=standardize)
         self.relu_before_norm = relu_before_norm
         self.trunk = trunk
         self.head = nn.Sequential(
@@ -150,7 +152,8 @@ class SiameseXception(IdentityNetwork):
         width, middle_blocks, stem_stride: see :class:`Xception`; the defaults are the published trunk.
         pretrained: ``none``, ``timm`` (ImageNet weights by download) or the path or ``file://`` URI of a
             state dict of timm's ``legacy_xception`` (safetensors or PyTorch, loaded without pickled code).
-        hidden, embedding, relu_before_norm, input_size, standardize, trained_from: see :class:`IdentityNetwork`.
+        hidden, embedding, relu_before_norm, input_size, standardize, centre, trained_from: see
+            :class:`IdentityNetwork`.
     """
 
     def __init__(
@@ -165,6 +168,7 @@ class SiameseXception(IdentityNetwork):
         relu_before_norm: bool = False,
         input_size: int = 128,
         standardize: bool = False,
+        centre: float = 1.0,
         trained_from: str = "",
     ) -> None:
         trunk = Xception(width, middle_blocks, stem_stride)
@@ -177,6 +181,7 @@ class SiameseXception(IdentityNetwork):
             relu_before_norm=relu_before_norm,
             input_size=input_size,
             standardize=standardize,
+            centre=centre,
             trained_from=trained_from,
             weights_from=weights_from,
         )
@@ -190,6 +195,7 @@ def timm_identity(
     relu_before_norm: bool = False,
     input_size: int = 128,
     standardize: bool = False,
+    centre: float = 1.0,
 ) -> IdentityNetwork:
     """The same interface over a trunk of another family, for a judge independent of the embedder."""
     trunk, features = timm_trunk(backbone)
@@ -201,6 +207,7 @@ def timm_identity(
         relu_before_norm=relu_before_norm,
         input_size=input_size,
         standardize=standardize,
+        centre=centre,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stargan_ray.config import Recipe
+from stargan_ray.evaluation.calibration import calibration_of
 from stargan_ray.methods.base import Translator
 from stargan_ray.training.checkpoint import FORMAT
 
@@ -52,7 +53,9 @@ def describe(raw: dict[str, Any], recipe: Recipe, helpers: dict[str, dict[str, s
         "step": raw.get("step", 0),
         "domains": list(raw["domains"]),
         "size": recipe.data.size,
+        "data_uri": raw.get("data_uri", ""),
         "data_hash": raw.get("data_hash", ""),
+        "init": raw.get("init", {}),
         "commit": raw.get("commit", ""),
         "version": raw.get("version", ""),
         "metrics": {n: v for n, v in raw.get("metrics", {}).items() if not n.startswith(_OF_THE_RUN)},
@@ -87,6 +90,11 @@ def card(meta: Mapping[str, Any]) -> str:
         "Input": _INPUT[kind],
         "Output": _OUTPUT[kind].format(size=meta["size"]),
     }
+    if (read := calibration_of(meta)) is not None:
+        facts["Same person"] = (
+            f"squared L2 distance d below {read.threshold:.4g}; P(same) = 1 / (1 + exp(−({read.intercept:.4g} "
+            f"{read.slope:+.4g} · d))) where half of the pairs are of one person"
+        )
     for name, helper in meta["helpers"].items():
         facts[f"Helper `{name}`"] = f"from {helper['uri']}, weights `{helper['content_hash'][:12]}`"
     lines = [f"# {meta['method']} ({kind})", "", *(f"- **{name}**: {value}" for name, value in facts.items())]

@@ -57,7 +57,7 @@ def evaluate_classifier(
             or written.
     """
     dataset, out = open_dataset(data), storage.absolute(out)
-    wanted = _wanted(dataset, splits)
+    wanted = wanted_splits(dataset, splits)
     storage.check_writable(out)
     rows = np.flatnonzero(np.isin(dataset.index["split"].to_pylist(), wanted))
     blocks = Blocks(dataset, scorer, storage.join(out, "scores"), block, rows)
@@ -76,8 +76,12 @@ def evaluate_classifier(
     return report
 
 
-def _wanted(dataset: Dataset, splits: Sequence[str]) -> list[str]:
-    """The splits to judge, in their usual order."""
+def wanted_splits(dataset: Dataset, splits: Sequence[str]) -> list[str]:
+    """The splits to judge, in their usual order: those asked for, else all but train.
+
+    Raises:
+        InputError: the data set has no such split.
+    """
     present = [split for split in SPLITS if split in dataset.manifest.rows_by_split]
     if absent := [split for split in splits if split not in present]:
         raise unknown(f"split of {dataset.uri}", absent[0], present)

@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
 
 Show = Callable[[int, Mapping[str, float]], None]
@@ -67,11 +75,22 @@ def bar(progress: Progress, name: str, steps: int) -> Show:
 
 @contextlib.contextmanager
 def counting(name: str, progress: Progress | None = None) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told (how many are new, of how many), in a display that is there already or in its own."""
-    own = display(Console(stderr=True)) if progress is None else contextlib.nullcontext(progress)
-    with own as shared:
-        task = shared.add_task(name, total=None, said="")
-        yield lambda new, total: shared.update(task, advance=new, total=total)
+    """A bar that is told (how many are new, of how many), in a display that is there already or in its own.
+
+    It appears with the first that it is told: what is refused before is one line of an error, without a bar.
+    """
+    tasks: list[TaskID] = []
+    shared = progress or display(Console(stderr=True))
+    with contextlib.ExitStack() as stack:
+
+        def show(new: int, total: int) -> None:
+            if not tasks:
+                if progress is None:
+                    stack.enter_context(shared)
+                tasks.append(shared.add_task(name, total=total, said=""))
+            shared.update(tasks[0], advance=new, total=total)
+
+        yield show
 
 
 @contextlib.contextmanager

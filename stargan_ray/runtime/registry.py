@@ -13,6 +13,7 @@ from PIL import Image
 
 from stargan_ray import __version__
 from stargan_ray.errors import InputError
+from stargan_ray.evaluation.calibration import calibration_of
 from stargan_ray.runtime.card import card
 from stargan_ray.runtime.lookup import find_version
 from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, default_store, experiment_id, find_run, tracking_uri
@@ -126,8 +127,15 @@ def _save(place: Path, folder: Path, meta: Mapping[str, Any], logged: Any, run_i
         signature=_signature(meta),
         input_example=_example(meta),
         pip_requirements=[f"stargan-ray=={__version__}"],
-        metadata={name: meta[name] for name in ("kind", "method", "data_hash", "commit", "licence")},
+        metadata=_metadata(meta),
     )
+
+
+def _metadata(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a program that loads the model as a pyfunc finds in ``model.metadata.metadata``."""
+    told = {name: meta[name] for name in ("kind", "method", "data_hash", "commit", "licence")}
+    read = calibration_of(meta)  # of an embedder: its vectors say nothing without a threshold
+    return told if read is None else {**told, **read.metrics()}
 
 
 def _signature(meta: Mapping[str, Any]) -> Any:

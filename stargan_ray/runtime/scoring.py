@@ -1,4 +1,4 @@
-"""What scores images for the filter: an expression classifier as a function from pixels to probabilities."""
+"""Networks as functions of pixels: what scores images for the filter and for evaluation, block by block."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stargan_ray.data.pools import Pixels
 from stargan_ray.data.shards import Dataset
 from stargan_ray.data.transforms import to_float
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.models import load_model
+from stargan_ray.runtime.models import LoadedModel, load_model
 
 Scores = npt.NDArray[np.float32]
 Crops = Literal["one", "flip", "ten"]
@@ -27,7 +27,7 @@ Score = Callable[[Pixels], Scores]  # (n, 3, size, size) -> (n, K) probabilities
 
 @dataclass(frozen=True)
 class Scorer:
-    """A classifier as the filter needs it.
+    """A network as the filter and evaluation need it: a classifier, or an embedder whose columns are dimensions.
 
     Attributes:
         classes: what its columns mean.
@@ -57,14 +57,46 @@ def model_scorer(where: str, crops: Crops = "flip") -> Scorer:
     Raises:
         InputError: it is not there, or no expression classifier.
     """
-    model = load_model(where)
+    return classifier_scorer(load_model(where), crops)
+
+
+def classifier_scorer(model: LoadedModel, crops: Crops = "flip") -> Scorer:
+    """The same of a model that is loaded already."""
     if model.kind != "expression":
-        raise InputError(f"{where} is a model of kind {model.kind}: an expression classifier is needed")
+        raise InputError(f"{model.where} is a model of kind {model.kind}: an expression classifier is needed")
     name = f"{model.where} {model.content_hash[:12]}" + ("" if crops == "flip" else f" {crops}")
     # the resolved place: the workers must not follow an alias that has moved meanwhile
     make = partial(_load_score, model.where, crops)
     data = from_json(model.meta["recipe"]).data
     return Scorer(model.domains, model.size, name, make, data.folds, data.fold, str(model.meta.get("data_hash", "")))
+
+
+def embedder_scorer(model: LoadedModel) -> Scorer:
+    """What embeds images with an identity network: (n, 3, size, size) -> (n, d) of unit length.
+
+    The image is taken as it is, without a mirrored view: so do the identity loss and the threshold of validation.
+
+    Raises:
+        InputError: the model is of another kind.
+    """
+    if "embedder" not in model.networks:
+        raise InputError(f"{model.where} is a model of kind {model.kind}: an identity embedder is needed")
+    with torch.inference_mode():
+        width = model.networks["embedder"](torch.zeros(1, 3, model.size, model.size)).shape[1]
+    name = f"{model.where} {model.content_hash[:12]}"
+    return Scorer(tuple(map(str, range(width))), model.size, name, partial(_load_embed, model.where))
+
+
+def _load_embed(where: str) -> Score:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = load_model(where, device).networks["embedder"]
+
+    def embed(images: Pixels) -> Scores:
+        with torch.inference_mode():
+            vectors = network(to_float(torch.from_numpy(images).to(device)))
+        return np.asarray(vectors.float().cpu().numpy(), np.float32)
+
+    return embed
 
 
 def _load_score(where: str, crops: Crops) -> Score:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -20,7 +21,9 @@ from stargan_ray.data.folds import seen_rows
 from stargan_ray.data.pools import load_pool
 from stargan_ray.data.shards import Dataset
 from stargan_ray.data.transforms import to_float
+from stargan_ray.errors import InputError
 from stargan_ray.evaluation import figures, identity
+from stargan_ray.evaluation.calibration import fit_calibration
 from stargan_ray.evaluation.pairs import sample_pairs
 from stargan_ray.evaluation.translations import Faces, LatentGuide, balanced_targets, every_target, translate
 from stargan_ray.methods.base import Translator
@@ -28,6 +31,7 @@ from stargan_ray.runtime.models import load_model
 from stargan_ray.training.loop import Hooks
 
 _MOST = 1024  # validation images looked at
+_ALBUM = 8  # of each person, where people count and the split has more images
 _GRID = 6  # people in a sample grid
 _TRANSLATIONS = 256
 _SEED = 20  # of the requests and latents: the same at every validation
@@ -48,7 +52,7 @@ def make_hooks(recipe: Recipe, dataset: Dataset, judge: str, device: torch.devic
             validate=_translator(method, faces, judge, device, dataset.manifest.domains) if judge else None,
             sample=lambda networks: sample_grid(method, networks, faces, dataset.manifest.domains),
         )
-    if method.name == "identity":
+    if method.plan == "identities":
         return Hooks(validate=lambda networks: _identity(networks, faces))
     return Hooks(validate=lambda networks: _expression(networks, faces))
 
@@ -68,24 +72,45 @@ def validation_faces(
         dataset: where the rows are.
         size: pixels.
         device: where the images go.
-        needs_person: whether rows without an identity are left out.
+        needs_person: whether it is people that count: rows without an identity are left out, those without an
+            expression are not (label −1), and the rows are of as many people as give pairs with themselves.
         split: their split.
         among: (N,) which rows of the index may be taken; None = all.
     """
     index = dataset.index
-    usable = pc.and_(pc.equal(index["split"], split), pc.is_valid(index["expression"]))
+    wanted = index["identity" if needs_person else "expression"]
+    usable = pc.and_(pc.equal(index["split"], split), pc.is_valid(wanted))
     if among is not None:
         usable = pc.and_(usable, among)
-    if needs_person:
-        usable = pc.and_(usable, pc.is_valid(index["identity"]))
     rows = np.flatnonzero(usable.to_numpy(zero_copy_only=False))
     if not len(rows):
         return None
+    if needs_person:
+        rows = rows[_albums(np.asarray(index["identity"].take(rows).to_pylist(), dtype=object))]
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_MOST, len(rows))).astype(int))]
     images = to_float(torch.from_numpy(load_pool(dataset, rows, size))).to(device)
-    labels = torch.from_numpy(index["expression"].to_numpy()[rows].astype(np.int64)).to(device)
+    given = pc.fill_null(index["expression"], -1).to_numpy()[rows]
+    labels = torch.from_numpy(given.astype(np.int64)).to(device)
     people = np.asarray(index["identity"].take(rows).to_pylist(), dtype=object)
     return Faces(images, labels, np.array([str(person) for person in people]))
+
+
+def _albums(people: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Sorted places of the rows by which people are told apart: all of a small set.
+
+    Of a large one, up to ``_ALBUM`` images each of people with two or more, spread over the people: rows spread
+    evenly over a million images would be of a thousand people with one image each, and give no pair.
+    """
+    if len(people) <= _MOST:
+        return np.arange(len(people))
+    _, person, counts = np.unique(people, return_inverse=True, return_counts=True)
+    order = np.argsort(person, kind="stable")
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    several = np.flatnonzero(counts > 1)
+    if not len(several):
+        return np.arange(len(people))
+    chosen = several[np.unique(np.linspace(0, len(several) - 1, min(_MOST // _ALBUM, len(several))).astype(int))]
+    return np.sort(order[(rank < _ALBUM) & np.isin(person[order], chosen)])
 
 
 @torch.no_grad()
@@ -106,11 +131,15 @@ def _expression(networks: Networks, faces: Faces) -> dict[str, float]:
 
 
 def _identity(networks: Networks, faces: Faces) -> dict[str, float]:
-    if len(set(faces.persons)) < 4:
+    """Verification of the validation people, and how a distance is to be read; nothing where there are no pairs."""
+    try:
+        pairs = sample_pairs(faces.persons, 2_000, seed=_SEED)
+    except InputError:
         return {}
     vectors = _evaluated(networks["embedder"], faces.images).cpu().numpy()
-    found = identity.verify(vectors, faces.persons, sample_pairs(faces.persons, 2_000, seed=_SEED))
-    return {"val/verification_accuracy": found.accuracy.value, "val/auc": found.auc}
+    found = identity.verify(vectors, faces.persons, pairs)
+    read = fit_calibration(found.distances, pairs.same)
+    return {"val/verification_accuracy": found.accuracy.value, "val/auc": found.auc, **read.metrics()}
 
 
 def _translator(

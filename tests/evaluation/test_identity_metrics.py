@@ -62,7 +62,8 @@ def test_a_small_set_gives_every_pair_it_has_and_as_many_of_each_kind():
 
 
 @pytest.mark.parametrize(
-    ("persons", "says"), [(["a", "a", "b", "b"], "at least 4 people"), (["a", "b", "c", "d"], "more images a person")]
+    ("persons", "says"),
+    [(["a", "a", "b", "b"], "at least 4 people"), (["a", "b", "c", "d"], "2 people with two images, got 0")],
 )
 def test_too_few_people_or_images_are_refused(persons, says):
     with pytest.raises(InputError, match=says):

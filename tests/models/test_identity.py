@@ -167,3 +167,13 @@ def test_gradients_reach_the_image_through_frozen_parts() -> None:
 def test_the_part_that_training_begins_at_must_exist() -> None:
     with pytest.raises(InputError, match=r"unknown method.trained_from 'block99'.*block12"):
         SiameseXception(**SMALL, trained_from="block99")
+
+
+def test_an_embedder_of_the_centre_is_blind_to_the_border() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 64, 64)
+    other = torch.ones_like(image)
+    other[:, :, 16:48, 16:48] = image[:, :, 16:48, 16:48]
+    centre, whole = (SiameseXception(**SMALL, centre=share).eval() for share in (0.5, 1.0))
+    assert torch.equal(centre(image), centre(other))
+    assert not torch.allclose(whole(image), whole(other), atol=1e-3)

@@ -155,4 +155,4 @@ def test_the_job_prints_the_splits_and_writes_a_page(
     assert (out / "evaluation.html").is_file()
     wrong = run_job("evaluate", "--model", str(tiny.identity), "--data", levels, "--out", str(out))
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-    assert "an expression classifier is needed" in wrong.stderr
+    assert "no row of val, test has an identity" in wrong.stderr

@@ -24,6 +24,7 @@ from PIL import Image
 from tiny_models import DOMAINS, TinyModels
 
 from stargan_ray.errors import InputError
+from stargan_ray.evaluation.calibration import Calibration, calibrated, calibration_of
 from stargan_ray.runtime.mlflow_store import NAME_TAG, connect, default_store, experiment_id
 from stargan_ray.runtime.models import export_model, load_model
 from stargan_ray.runtime.registry import register
@@ -231,3 +232,24 @@ def test_a_challenger_leaves_the_champion(folders: dict[str, Path], store: str, 
     assert str(champion.version) == registered["identity"]
     with pytest.raises(InputError, match="its name is face-identity, not face-expression"):
         register(folders["identity"], name="face-expression", uri=store)
+
+
+def test_an_embedder_is_looked_up_with_its_threshold_and_calibration(
+    folders: dict[str, Path], store: str, registered: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    fitted = Calibration(threshold=1.125, slope=-4.5, intercept=5.25)
+    folder = export_model(folders["identity"], tmp_path / "model")
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | {"metrics": fitted.metrics()}))
+    version = register(folder, uri=store, alias="calibrated")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    found = load_model("models:/face-identity@calibrated").meta
+    assert calibration_of(found) == fitted
+    assert calibrated(fitted.intercept / 4.5, found) == pytest.approx(0.5)
+    made = connect(store).get_model_version("face-identity", version)
+    assert made.tags["metric.val/threshold"] == "1.125"
+    assert "d below 1.125; P(same) = 1 / (1 + exp(−(5.25 -4.5 · d)))" in made.description
+    told = mlflow.pyfunc.load_model("models:/face-identity@calibrated").metadata.metadata
+    assert {name: told[name] for name in fitted.metrics()} == fitted.metrics()

@@ -19,7 +19,7 @@ from stargan_ray.data.trees import Tree, hidden, locate, open_tree
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError
 
-_NAME = re.compile(r"(?P<person>.+)_\d{4}\.(jpg|jpeg|png)", re.IGNORECASE)
+_NAME = re.compile(r"(?P<person>.+)_(?P<number>\d{4})\.(jpg|jpeg|png)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,30 @@ def _split(person: str, test: frozenset[str] | None) -> str:
     return "test" if person in test else split_by_hash(person, test=False)
 
 
+@dataclass(frozen=True)
+class NamedPair:
+    """Two images of LFW, each a person's name and the number of the image, and the fold of the protocol."""
+
+    first: tuple[str, int]
+    second: tuple[str, int]
+    fold: int
+
+    @property
+    def same(self) -> bool:
+        """Whether both show one person."""
+        return self.first[0] == self.second[0]
+
+
 def people_in_pairs(path: str) -> frozenset[str]:
-    """The people in a file of pairs: lines ``name n1 n2`` and ``name1 n1 name2 n2``.
+    """The people in a file of pairs; see ``read_pairs``."""
+    return frozenset(name for pair in read_pairs(path) for name, _ in (pair.first, pair.second))
+
+
+def read_pairs(path: str) -> list[NamedPair]:
+    """A file of pairs: lines ``name n1 n2`` and ``name1 n1 name2 n2``, in each fold first these, then those.
+
+    Folds are told by their beginning, a pair of one person behind one of two people, so that a copy without the
+    first line has them too; ``pairsDevTest.txt`` is one fold.
 
     Args:
         path: A path or a URI. The first line, with the numbers of folds and pairs, may be missing.
@@ -124,15 +146,24 @@ def people_in_pairs(path: str) -> frozenset[str]:
         lines = storage.read_bytes(storage.absolute(path)).decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text in UTF-8 ({error}): give pairs.txt or pairsDevTest.txt") from error
-    people: set[str] = set()
+    pairs: list[NamedPair] = []
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words or (number == 1 and all(word.isdecimal() for word in words)):
             continue
-        names, numbers = (words[:1], words[1:]) if len(words) == 3 else (words[::2], words[1::2])
+        names, numbers = (words[:1] * 2, words[1:]) if len(words) == 3 else (words[::2], words[1::2])
         if len(words) not in (3, 4) or not all(each.isdecimal() for each in numbers):
             raise InputError(f"{path}: line {number} is no pair: expected name n1 n2, or name1 n1 name2 n2")
-        people.update(names)
-    if not people:
+        first, second = zip(names, map(int, numbers), strict=True)
+        last = pairs[-1] if pairs else None
+        begins = last is not None and len(words) == 3 and not last.same
+        pairs.append(NamedPair(first, second, 0 if last is None else last.fold + begins))
+    if not pairs:
         raise InputError(f"{path} names no pairs: give pairs.txt or pairsDevTest.txt")
-    return frozenset(people)
+    return pairs
+
+
+def image_of(key: str) -> tuple[str, int] | None:
+    """The person's name and the number of the image, by the key of a row; None where the key is no file of LFW."""
+    name = key.rpartition("/")[2]
+    return (match["person"], int(match["number"])) if (match := _NAME.fullmatch(name)) else None
