@@ -121,9 +121,14 @@ def trained_here(run: Run) -> Path:
 
 
 def test_two_ray_workers_take_them_from_storage_and_one_process_goes_on_without(
-    faces: Path, tiny: TinyModels, tmp_path: Path, run_job: Callable[..., CompletedProcess[str]]
+    faces: Path,
+    tiny: TinyModels,
+    tmp_path: Path,
+    run_job: Callable[..., CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The gradients, which are Adam's first moments at β1 = 0, of a run that never used them, but for rounding."""
+    monkeypatch.chdir(tmp_path)  # where the records of a run go
     embed(open_dataset(str(faces)), open_embedder(str(tiny.identity)))
     # Adam turns what rounding leaves of gradients that are zero into whole steps: small ones here
     rates = {f"rate_{network}": 1e-6 for network in "gdef"}
