@@ -112,8 +112,9 @@ def read_members(uri: str, modified: int, places: Sequence[tuple[int, int]]) -> 
 
 def _read_member(uri: str, modified: int, offset: int, size: int) -> bytes | None:
     try:
-        with open_member(uri, modified, offset, size) as stream:
+        file, members = _zip(uri, modified)
+        with file.open(members[offset]) as stream:
             data = stream.read(size + 1)  # to its end, where the checksum is compared
-    except (*BROKEN, InputError):
+    except (*BROKEN, KeyError):
         return None
     return data if len(data) == size else None
