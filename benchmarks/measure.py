@@ -61,7 +61,7 @@ def report(name: str, command: str, seconds: dict[str, list[float]], **facts: An
         "name": name,
         "command": command,
         "commit": commit(),
-        "hardware": _hardware(),
+        "hardware": hardware(),
         "load": [round(each, 2) for each in os.getloadavg()],  # of 1, 5 and 15 minutes, this program's own included
         "seconds": seconds,
         **facts,
@@ -69,7 +69,8 @@ def report(name: str, command: str, seconds: dict[str, list[float]], **facts: An
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1))
 
 
-def _hardware() -> dict[str, str]:
+def hardware() -> dict[str, str]:
+    """Processor, cores and versions."""
     import torch
 
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]

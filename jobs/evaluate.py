@@ -1,4 +1,4 @@
-"""Evaluate an expression classifier on every split of a data set, with intervals, classes and calibration.
+"""Evaluate an expression classifier on the splits of a data set, with intervals, classes and calibration.
 
     python jobs/evaluate.py --model runs/filter --data data/fer2013 --out runs/filter-evaluation
     python jobs/evaluate.py --model models:/face-expression@champion --data s3://bucket/fer --crops ten --out out
@@ -28,6 +28,7 @@ class Evaluate:
         model: an expression classifier: model folder, checkpoint, run or models:/name@alias.
         data: URI of an ingested data set.
         out: folder for evaluation.html and evaluation.json; a path or s3://bucket/prefix.
+        splits: those to judge: train, val, test; none = all but train.
         crops: views of an image that are averaged: one, the image and its mirror image, or ten crops.
         parallel: processes that score; more than one are actors of Ray.
         block: rows that are scored and stored together; the same command goes on after a kill.
@@ -36,6 +37,7 @@ class Evaluate:
     model: str
     data: str
     out: str
+    splits: tuple[str, ...] = ()
     crops: Crops = "flip"
     parallel: int = 1
     block: int = BLOCK
@@ -51,7 +53,13 @@ def main() -> None:
     scorer = model_scorer(job.model, job.crops)
     with counting("score") as on_scored:
         report = evaluate_classifier(
-            job.data, job.out, scorer, parallel=job.parallel, block=job.block, on_scored=on_scored
+            job.data,
+            job.out,
+            scorer,
+            splits=job.splits,
+            parallel=job.parallel,
+            block=job.block,
+            on_scored=on_scored,
         )
     rich.print(table(report))
     for name, split in report["splits"].items():

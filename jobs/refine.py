@@ -1,9 +1,14 @@
-"""Filter noisy labels: score a data set with an expression classifier and write the rows that it confirms.
+r"""Filter noisy labels: score a data set with an expression classifier and write the rows that it confirms.
 
     python jobs/refine.py --data data/faces --classifier runs/filter --out data/faces-refined
     python jobs/refine.py --data s3://b/affectnet --classifier models:/face-expression@champion --out s3://b/refined
+    python jobs/refine.py --data data/faces --classifier runs/fold-0 runs/fold-1 runs/fold-2 --out data/faces-refined
+    python jobs/refine.py --data data/faces --classifier runs/filter --out data/soft --scores data/faces-refined \
+        --policy.rule soft
 
 The source stays as it is. Every row and the reason for its fate is in decisions.parquet beside the result.
+Several classifiers are those of jobs/train.py --crossfit: each row is judged by the one that has not seen its label.
+What people said of the rows (jobs/review.py) overrules the filter.
 """
 
 from __future__ import annotations
@@ -12,13 +17,13 @@ from dataclasses import dataclass, field
 
 import rich
 
-from stargan_ray.data.refine import Policy
+from stargan_ray.data.policies import Policy
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
+from stargan_ray.runtime.panel import open_panel
 from stargan_ray.runtime.progress import counting
 from stargan_ray.runtime.refine import refine, report
 from stargan_ray.runtime.score_store import BLOCK
-from stargan_ray.runtime.scoring import model_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +32,22 @@ class Refine:
 
     Attributes:
         data: URI of an ingested data set.
-        classifier: an expression classifier: model folder, checkpoint, run or models:/name@alias.
+        classifier: an expression classifier, or those of all folds of the data: each a model folder, checkpoint, run
+            or models:/name@alias.
         out: a path or s3://bucket/prefix, another one than the data's.
         policy: which rows stay.
+        scores: another refined data set of this data and classifier, whose scores are taken over: a new policy
+            without a second pass.
         parallel: processes that score; more than one are actors of Ray.
         overwrite: replace another data set at out.
         block: rows that are scored and stored together; a run that is killed loses at most one for each process.
     """
 
     data: str
-    classifier: str
+    classifier: tuple[str, ...]
     out: str
     policy: Policy = field(default_factory=Policy)
+    scores: str = ""
     parallel: int = 1
     overwrite: bool = False
     block: int = BLOCK
@@ -51,13 +60,14 @@ class Refine:
 def main() -> None:
     """Parse, filter, print what was dropped and where the result is."""
     job = cli.parse(Refine, __doc__)
-    scorer = model_scorer(job.classifier)
+    panel = open_panel(job.classifier)
     with counting("score") as on_scored:
         done = refine(
             job.data,
             job.out,
-            scorer,
+            panel,
             job.policy,
+            scores_of=job.scores,
             parallel=job.parallel,
             overwrite=job.overwrite,
             block=job.block,

@@ -3,6 +3,7 @@ r"""Train any network of the package with Ray Train, on batches streamed by Ray 
     python jobs/train.py expression-tiny --data data/faces --storage runs --name filter
     python jobs/train.py stargan-v2-id-tiny --data s3://bucket/faces --storage s3://bucket/runs --name first \
         --identity models:/face-identity@champion --train.steps 2000
+    python jobs/train.py expression-tiny --data data/faces --storage runs --name filter --crossfit 3
 
 The first word is a recipe; flags override its fields. The same command again continues the run where its last
 checkpoint stands. Without a recipe, the list of recipes is printed.
@@ -18,6 +19,7 @@ import rich
 import tyro
 
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, ScaleConfig, TrainConfig, to_json
+from stargan_ray.errors import InputError
 from stargan_ray.recipes import RECIPES, recipe_named
 from stargan_ray.runtime import cli
 
@@ -33,6 +35,8 @@ class Train:
         identity: embedder of the methods that keep the identity: a run, a folder, a URI or models:/NAME@ALIAS.
         judge: classifier that helps to choose a translator's best checkpoint; as above.
         init: run or model whose weights a new run starts from, where they fit.
+        crossfit: train a network for each of so many folds of the data, one after another, as NAME-fold-0 and so on;
+            each leaves its fold out, so that jobs/refine.py can let it judge the fold's labels. 0 = one network of all.
         local: train in this process, without Ray.
         dry_run: print the configuration and stop.
         method, data, train, scale: the configuration.
@@ -44,12 +48,17 @@ class Train:
     identity: str = ""
     judge: str = ""
     init: str = ""
+    crossfit: int = 0
     local: bool = False
     dry_run: bool = False
     method: AnyMethod
     data: DataConfig
     train: TrainConfig
     scale: ScaleConfig
+
+    def __post_init__(self) -> None:
+        if self.crossfit < 0 or self.crossfit == 1:
+            raise InputError(f"--crossfit {self.crossfit}: allowed are 0 (none) and values >= 2")
 
     def recipe(self, base: Recipe) -> Recipe:
         """The recipe with its overridden fields."""
@@ -83,12 +92,17 @@ def main() -> None:
         rich.print_json(data=to_json(recipe))
         return
     from stargan_ray.runtime import launch
-    from stargan_ray.runtime.session import Run
+    from stargan_ray.runtime.session import Run, each_fold
 
     helpers = {"identity": job.identity} if job.identity else {}
-    run = Run(recipe, job.data_uri, job.storage, job.name, helpers, job.judge, job.init)
-    outcome = (launch.fit_here if job.local else launch.fit)(run)
-    print(f"step {outcome.step}; checkpoint: {outcome.checkpoint or 'no new one, the run was finished'}")
+    whole = Run(recipe, job.data_uri, job.storage, job.name, helpers, job.judge, job.init)
+    runs = each_fold(whole, job.crossfit) if job.crossfit else [whole]
+    for run in runs:
+        outcome = (launch.fit_here if job.local else launch.fit)(run)
+        done = outcome.checkpoint or "no new one, the run was finished"
+        print(f"{run.name + ': ' if job.crossfit else ''}step {outcome.step}; checkpoint: {done}")
+    if job.crossfit:
+        print(f"to filter with them: jobs/refine.py --data {job.data_uri} --classifier {' '.join(r.uri for r in runs)}")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ class DataConfig:
         """Refuse sizes outside what the decoder makes."""
         if not 16 <= self.size <= 2048:
             raise InputError(f"data.size = {self.size}: allowed are 16 to 2048 pixels")
+        if self.augment.crop_pixels > self.size:
+            raise InputError(f"data.augment.crop_pixels = {self.augment.crop_pixels}: allowed are 0 to {self.size}")
         if self.cache_mib < 1 or self.readers < 1:
             raise InputError(f"data.cache_mib, data.readers = {self.cache_mib}, {self.readers}: allowed are >= 1")
         if self.folds < 0 or self.folds == 1:
@@ -141,6 +143,14 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse windows for a translator: its networks are built for the size of the data, and answer in it."""
+        if self.data.augment.crop_pixels and isinstance(self.method, StarGANv2):
+            raise InputError(
+                f"data.augment.crop_pixels = {self.data.augment.crop_pixels}: {self.method.name} trains on whole "
+                "images; allowed is 0, or data.augment.crop for a crop that is enlarged"
+            )
 
 
 def to_json(config: Any) -> Any:

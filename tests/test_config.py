@@ -45,6 +45,11 @@ def example() -> dict[str, Any]:
         (("train", "ema"), "high", r"recipe\.train\.ema = 'high': allowed is a value of type float"),
         (("method", "lambda_id", "end"), None, r"recipe\.method\.lambda_id\.end = None: allowed is .* float"),
         (("data", "size"), 4, r"data\.size = 4: allowed are 16 to 2048 pixels"),
+        (
+            ("data", "augment"),
+            {"crop": 0.0, "crop_pixels": 44},
+            r"data\.augment\.crop_pixels = 44: stargan-v2-id trains on whole images; allowed is 0",
+        ),
         (("train", "steps"), 0, r"train\.steps = 0: allowed are values >= 1"),
         (("train", "ema"), 1.0, r"train\.ema = 1\.0: allowed is 0 <= ema < 1"),
         (("scale", "num_workers"), 0, r"scale\.num_workers = 0: allowed are values >= 1"),

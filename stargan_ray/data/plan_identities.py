@@ -17,7 +17,8 @@ class IdentityPlan:
     """P people × K images each, for metric learning; people with one image cannot be positives and are left out.
 
     Chunks have the image ``source`` and the labels ``source_label``, ``person``; a person's K images are
-    consecutive and different as long as there are K of them.
+    consecutive, different as long as there are K of them, and of different expressions as far as the person shows
+    them: positives that differ in the very thing that the translator changes.
 
     Args:
         rows: (N,) positions in the index of the rows to train on.
@@ -62,6 +63,16 @@ class IdentityPlan:
         everyone = np.arange(len(self._albums))
         return Streams((everyone,), np.zeros_like(everyone), self.seed ^ PEOPLE)
 
+    def _mixed(self, album: Ints) -> Ints:
+        """An album with the first image of each expression before any second one; images without a label stay apart."""
+        seen: dict[int, int] = {}
+        turn = []
+        for label in self.labels[album].tolist():
+            turn.append(seen.get(label, 0))
+            if label >= 0:
+                seen[label] = turn[-1] + 1
+        return album[np.argsort(turn, kind="stable")]
+
     @property
     def left_out(self) -> int:
         """Rows of people with a single image."""
@@ -82,7 +93,7 @@ class IdentityPlan:
             person = self._streams.row(0, position)
             album = self._albums[person]
             drawn = rng(self.seed, IMAGES, position)
-            places.append(np.resize(drawn.permutation(album), k))
+            places.append(np.resize(self._mixed(drawn.permutation(album)), k))
             people.append(np.full(k, person))
         place = np.concatenate(places)
         rows, source = np.unique(self.rows[place], return_inverse=True)

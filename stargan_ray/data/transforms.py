@@ -1,13 +1,14 @@
 """Training augmentation of whole batches on the training device: crop, flip, rotation, scaling, colour.
 
 The draw is separate from its application and is made for the *global* batch from (seed, step, role), so that it
-depends neither on the number of workers nor on what ran before. One bilinear resampling does all geometry.
+depends neither on the number of workers nor on what ran before. One bilinear resampling does all geometry; windows
+of a number of pixels without rotation and zoom are cut out as they are.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,9 +25,11 @@ class Augment:
     """Ranges of the training augmentation; the defaults are StarGAN v2's crop and flip, and nothing else.
 
     Attributes:
-        crop: probability of a random crop.
+        crop: probability of a random crop, which is enlarged to the image's size.
         crop_scale: area of the crop as a share of the image.
         crop_ratio: width : height of the crop.
+        crop_pixels: side of a random window that every image is cut to, without enlarging; 0 = none. It takes the place
+            of ``crop``, which must be 0 then.
         flip: probability of a mirror image.
         rotation_degrees: drawn from ± this.
         scale: zoom factor range.
@@ -37,6 +40,7 @@ class Augment:
     crop: float = 0.5
     crop_scale: Range = (0.8, 1.0)
     crop_ratio: Range = (0.9, 1.1)
+    crop_pixels: int = 0
     flip: float = 0.5
     rotation_degrees: float = 0.0
     scale: Range = (1.0, 1.0)
@@ -49,6 +53,11 @@ class Augment:
         for name in ("crop", "flip", "brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"data.augment.{name} = {getattr(self, name)}: allowed is 0 to 1")
+        if self.crop_pixels < 0 or (self.crop_pixels and self.crop):
+            raise InputError(
+                f"data.augment.crop_pixels = {self.crop_pixels} with crop = {self.crop}: allowed are values >= 0, "
+                "and with a window no crop"
+            )
         for name, most in (("crop_scale", 1), ("crop_ratio", 10), ("scale", 10)):
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:
@@ -64,15 +73,22 @@ class Draw:
     Attributes:
         geometry: (b, 2, 3) output to input coordinates, in the units of ``affine_grid`` ([-1, 1]).
         colour: (b, 3) factors of brightness, contrast and saturation, or None when colour is off.
+        corner: (b, 2) in [0, 1): where the window's upper left corner is among the places it can have, down and
+            across; None when no window is cut.
+        pixels: side of the window.
+        still: whether the geometry is at most a mirror image, so that nothing need be resampled.
     """
 
     geometry: Tensor
     colour: Tensor | None
+    corner: Tensor | None = None
+    pixels: int = 0
+    still: bool = False
 
     def rows(self, start: int, stop: int) -> Draw:
         """The part of a worker."""
-        colour = None if self.colour is None else self.colour[start:stop]
-        return Draw(self.geometry[start:stop], colour)
+        colour, corner = (None if each is None else each[start:stop] for each in (self.colour, self.corner))
+        return replace(self, geometry=self.geometry[start:stop], colour=colour, corner=corner)
 
 
 def draw(config: Augment, batch: int, key: tuple[int, ...]) -> Draw:
@@ -98,9 +114,13 @@ def draw(config: Augment, batch: int, key: tuple[int, ...]) -> Draw:
     )
     jitter = np.array([config.brightness, config.contrast, config.saturation])
     factors = 1 + rng.uniform(-1, 1, (batch, 3)) * jitter
+    corner = torch.from_numpy(rng.random((batch, 2))) if config.crop_pixels else None
     return Draw(
         torch.from_numpy(theta.transpose(2, 0, 1).astype(np.float32)),
         torch.from_numpy(factors.astype(np.float32)) if jitter.any() else None,
+        corner,
+        config.crop_pixels,
+        still=bool(config.crop_pixels) and not config.rotation_degrees and config.scale == (1.0, 1.0),
     )
 
 
@@ -110,16 +130,38 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def apply(images: Tensor, drawn: Draw) -> Tensor:
-    """Augment uint8 images (b, 3, H, W); float in [-1, 1] comes back, of the same shape."""
+    """Augment uint8 images (b, 3, H, W); float in [-1, 1] comes back, (b, 3, H, W) or (b, 3, pixels, pixels)."""
     x = to_float(images)
     geometry = drawn.geometry.to(x.device, non_blocking=True)
-    grid = F.affine_grid(geometry, list(x.shape), align_corners=False)
-    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    if drawn.colour is None:
-        return x
-    factors = drawn.colour.to(x.device, non_blocking=True)
+    if drawn.still:
+        x = torch.where(geometry[:, 0, 0, None, None, None] < 0, x.flip(3), x)
+    else:
+        grid = F.affine_grid(geometry, list(x.shape), align_corners=False)
+        x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    if drawn.corner is not None:
+        x = _windows(x, drawn.corner.to(x.device, non_blocking=True), drawn.pixels)
+    return x if drawn.colour is None else _coloured(x, drawn.colour.to(x.device, non_blocking=True))
+
+
+def _windows(x: Tensor, corner: Tensor, pixels: int) -> Tensor:
+    """A window (b, 3, pixels, pixels) of each image; every place is as likely."""
+    places = corner.new_tensor([x.shape[2] - pixels + 1, x.shape[3] - pixels + 1])
+    top, left = (corner * places).long().unbind(1)
+    span = torch.arange(pixels, device=x.device)
+    image = torch.arange(len(x), device=x.device)[:, None, None]
+    rows, columns = (top[:, None] + span)[:, :, None], (left[:, None] + span)[:, None, :]
+    return x[image, :, rows, columns].permute(0, 3, 1, 2)
+
+
+def _coloured(x: Tensor, factors: Tensor) -> Tensor:
+    """Brightness, contrast and saturation, in that order, by factors (b, 3)."""
     brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
     x = (x + 1) * brightness - 1
-    x = torch.lerp(x.mean((1, 2, 3), keepdim=True), x, contrast)
-    grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    return torch.lerp(grey, x, saturation).clamp(-1, 1)
+    # the mean of what is seen as grey, as everywhere else: a plain mean gives blue as much weight as green
+    x = torch.lerp(_grey(x).mean((2, 3), keepdim=True), x, contrast)
+    return torch.lerp(_grey(x), x, saturation).clamp(-1, 1)
+
+
+def _grey(x: Tensor) -> Tensor:
+    """Luma (b, 1, H, W) of ITU-R BT.601."""
+    return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)

@@ -17,6 +17,14 @@ def axes_of(width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
+def axes_grid(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
+    """A matplotlib figure of so many inches and an array (rows, columns) of its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
 def saved(figure: Any, kind: str) -> bytes:
     """The bytes of a figure as ``svg`` or ``png``; the same figure gives the same bytes."""
     from matplotlib import rc_context

@@ -8,11 +8,13 @@ In the sense of noise detection: a *positive* is a dropped row, right when the r
     noise            share of corrupted rows before the filter
     remaining_noise  share of corrupted rows among those kept
 
+A filter may keep a row with a weight instead; each share then counts it in parts.
 A filter that drops at random has precision = noise and remaining_noise = noise.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -22,9 +24,10 @@ import numpy.typing as npt
 
 from stargan_ray.data.schema import Truth
 from stargan_ray.errors import InputError
-from stargan_ray.evaluation.intervals import Estimate, wilson
+from stargan_ray.evaluation.intervals import Estimate, score_interval, wilson
 
 BoolArray = npt.NDArray[np.bool_]
+Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -60,23 +63,26 @@ def judge_filter(kept: npt.ArrayLike, corrupted: npt.ArrayLike) -> FilterScores:
     """Compare decisions with the truth.
 
     Args:
-        kept: (n,) bool, the filter's decision on each labelled row.
+        kept: (n,) the filter's decision on each labelled row: bool, or the weight in [0, 1] with which it stays. A row
+            of weight w counts as kept by w and as dropped by 1 − w in every share.
         corrupted: (n,) bool, whether the row's label is wrong.
 
     Raises:
-        InputError: If there are no rows or the lengths differ.
+        InputError: If there are no rows, the lengths differ or a weight is none.
     """
-    keep, wrong = np.asarray(kept, dtype=bool), np.asarray(corrupted, dtype=bool)
-    if keep.shape != wrong.shape or keep.ndim != 1 or not len(keep):
-        raise InputError(f"a filter is judged on one decision a row: got {keep.shape} decisions, {wrong.shape} rows")
+    weight, wrong = np.asarray(kept, dtype=np.float64), np.asarray(corrupted, dtype=bool)
+    if weight.shape != wrong.shape or weight.ndim != 1 or not len(weight):
+        raise InputError(f"a filter is judged on one decision a row: got {weight.shape} decisions, {wrong.shape} rows")
+    if not ((weight >= 0) & (weight <= 1)).all():
+        raise InputError(f"weights {weight.min()} to {weight.max()}: allowed are 0 to 1")
     return FilterScores(
-        rows=len(keep),
-        kept=int(keep.sum()),
-        precision=_share(wrong, of=~keep),
-        recall=_share(~keep, of=wrong),
-        kept_correct=_share(keep, of=~wrong),
-        noise=_share(wrong, of=np.ones_like(wrong)),
-        remaining_noise=_share(wrong, of=keep),
+        rows=len(weight),
+        kept=int((weight > 0).sum()),
+        precision=_share(wrong, 1 - weight),
+        recall=_expected(1 - weight, wrong),
+        kept_correct=_expected(weight, ~wrong),
+        noise=wilson(int(wrong.sum()), len(wrong)),
+        remaining_noise=_share(wrong, weight),
     )
 
 
@@ -87,12 +93,12 @@ def by_class(
 
     Args:
         labels: (n,) int, index into ``domains``.
-        kept: (n,) bool.
+        kept: (n,) bool, or weights, as :func:`judge_filter` takes them.
         corrupted: (n,) bool.
         domains: names of the labels.
     """
     given = np.asarray(labels)
-    keep, wrong = np.asarray(kept, dtype=bool), np.asarray(corrupted, dtype=bool)
+    keep, wrong = np.asarray(kept, dtype=np.float64), np.asarray(corrupted, dtype=bool)
     if given.shape != keep.shape:
         raise InputError(f"a label is needed for every row: got {given.shape} labels and {keep.shape} rows")
     if len(given) and not 0 <= given.min() <= given.max() < len(domains):
@@ -101,20 +107,20 @@ def by_class(
     return {domains[index]: judge_filter(keep[given == index], wrong[given == index]) for index in present}
 
 
-def threshold_curve(
-    score: npt.ArrayLike, corrupted: npt.ArrayLike, thresholds: Sequence[float]
-) -> list[tuple[float, FilterScores]]:
-    """The scores of every threshold: a row is kept where its score reaches it.
-
-    Args:
-        score: (n,) the classifier's confidence in the row's label; −inf where it says another label, +inf
-            where the row bypasses the filter.
-        corrupted: (n,) bool.
-        thresholds: in the order wanted.
-    """
-    confidence = np.asarray(score, dtype=np.float64)
-    return [(threshold, judge_filter(confidence >= threshold, corrupted)) for threshold in thresholds]
+def _share(hits: BoolArray, weight: Weights) -> Estimate:
+    """The share of hits by weight, with Wilson's interval at Kish's effective number of rows."""
+    total = float(weight.sum())
+    rows = int((weight > 0).sum())
+    if not rows:
+        return Estimate(math.nan, 0.0, 1.0, 0)
+    share = min(1.0, float(weight[hits].sum()) / total)
+    return Estimate(share, *score_interval(share, total**2 / float(np.square(weight).sum())), rows)
 
 
-def _share(hits: BoolArray, of: BoolArray) -> Estimate:
-    return wilson(int((hits & of).sum()), int(of.sum()))
+def _expected(weight: Weights, of: BoolArray) -> Estimate:
+    """The mean weight of some rows, with Wilson's interval: a row of weight w is kept with chance w."""
+    rows = int(of.sum())
+    if not rows:
+        return Estimate(math.nan, 0.0, 1.0, 0)
+    share = min(1.0, float(weight[of].mean()))
+    return Estimate(share, *score_interval(share, rows), rows)

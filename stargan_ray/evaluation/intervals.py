@@ -56,7 +56,22 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
         raise InputError(f"{successes} of {n} is no proportion: allowed are counts with 0 <= successes <= n")
     if n == 0:
         return Estimate(math.nan, 0.0, 1.0, 0)
-    return Estimate(successes / n, *_score_interval(successes / n, n, confidence), n)
+    return Estimate(successes / n, *score_interval(successes / n, n, confidence), n)
+
+
+def score_interval(share: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Ends of Wilson's interval for a share of n trials.
+
+    Args:
+        share: in [0, 1].
+        n: > 0, not necessarily whole: an effective number of trials; infinite = the share is known.
+        confidence: in (0, 1).
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # The ends are exact at 0 and 1, where rounding would leave 1e-17.
+    return (centre - half if share > 0 else 0.0), (centre + half if share < 1 else 1.0)
 
 
 def proportion(hits: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> Estimate:
@@ -87,7 +102,7 @@ def proportion(hits: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> Esti
         shrink = (NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) / float(t.ppf(0.5 + CONFIDENCE / 2, size - 1))) ** 2
         # Groups that happen to be equal (variance 0) do not make more trials than there are images.
         effective = min(float(n), shrink * share * (1 - share) / max(variance, 1e-12))
-    return Estimate(share, *_score_interval(share, effective, CONFIDENCE), n)
+    return Estimate(share, *score_interval(share, effective, CONFIDENCE), n)
 
 
 def bootstrap_mean(
@@ -165,15 +180,6 @@ def paired_difference(
 def is_above(difference: Estimate, bar: float = 0.0) -> bool:
     """Whether a difference exceeds the bar by more than its interval."""
     return difference.low > bar
-
-
-def _score_interval(share: float, n: float, confidence: float) -> tuple[float, float]:
-    """Ends of Wilson's interval for a share of n trials, n > 0, not necessarily whole."""
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # The ends are exact at 0 and 1, where rounding would leave 1e-17.
-    return (centre - half if share > 0 else 0.0), (centre + half if share < 1 else 1.0)
 
 
 def _by_group(values: npt.NDArray[Any], groups: npt.ArrayLike | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

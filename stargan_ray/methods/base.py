@@ -31,6 +31,11 @@ class Term(NamedTuple):
 Terms = dict[str, Term]
 
 
+def _alone(value: Tensor) -> Tensor:
+    """What one process gathers."""
+    return value
+
+
 @dataclass
 class Step:
     """What a loss may know besides the batch.
@@ -39,11 +44,13 @@ class Step:
         index: the global step, from 0; schedules are functions of it.
         normal: ``normal(name, width)`` -> (b, width) standard normal numbers, a pure function of
             (seed, step, name, position in the global batch), so that they do not depend on the number of workers.
+        gather: this worker's (b, …) -> that of all workers (B, …), in the order of the global batch, with gradients.
         scratch: lives for one step; phases of the step share work through it.
     """
 
     index: int
     normal: Callable[[str, int], Tensor]
+    gather: Callable[[Tensor], Tensor] = _alone
     scratch: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -82,6 +89,11 @@ class Method(Protocol):
     @property
     def helpers(self) -> tuple[str, ...]:
         """Frozen networks loaded from elsewhere: eval mode, never wrapped, optimised or checkpointed."""
+        ...
+
+    @property
+    def clip_value(self) -> float:
+        """Largest absolute value that an entry of a gradient keeps, over the whole batch; 0 = no limit."""
         ...
 
     def networks(self, size: int, domains: int) -> dict[str, nn.Module]:

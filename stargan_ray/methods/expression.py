@@ -2,8 +2,8 @@
 
 The filter's published recipe (the public code behind the FER2013 figures of VGG19): crops of 44 pixels, SGD
 at 0.01 with momentum 0.9 and weight decay 5e-4, batch 128, the rate times 0.9 every 5 epochs after the 80th.
-``PUBLISHED_SOLVER`` is that schedule in steps of FER2013's 28,709 training images. A departure: that code
-clips every gradient value at 0.1; with batch norm after each convolution this trains without.
+``PUBLISHED_SOLVER`` is that schedule in steps of FER2013's 28,709 training images; every gradient value is clipped
+at 0.1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class ExpressionMethod:
         centre: share of the image's side around its centre that the network looks at.
         grey: whether it leaves colour out; for a classifier of grey data (FER2013) that will meet colour.
         standardize: whether each image is brought to mean 0 and variance 1.
+        cut: whether whole images are cut at their centre to ``input_size`` of the data's pixels instead of being
+            resized; with ``data.augment.crop_pixels`` of that size.
         label_smoothing: share of each target spread over all classes; noisy labels want some.
+        clip_value: largest absolute value that an entry of a gradient keeps; 0 = no limit.
         solver: optimiser and learning rate.
         average: whether a moving average of the weights is kept; short runs are over before it has warmed up.
     """
@@ -54,14 +57,18 @@ class ExpressionMethod:
     centre: float = 1.0
     grey: bool = False
     standardize: bool = False
+    cut: bool = False
     label_smoothing: float = 0.0
+    clip_value: float = 0.0
     solver: Solver = PUBLISHED_SOLVER
     average: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a smoothing that leaves nothing of the label."""
+        """Refuse a smoothing that leaves nothing of the label, and a limit below nothing."""
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"method.label_smoothing = {self.label_smoothing}: allowed is 0 to below 1")
+        if not self.clip_value >= 0:  # NaN too
+            raise InputError(f"method.clip_value = {self.clip_value}: allowed are values >= 0 (0 = no limit)")
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -79,6 +86,7 @@ class ExpressionMethod:
             centre=self.centre,
             grey=self.grey,
             standardize=self.standardize,
+            cut=min(1.0, self.input_size / size) if self.cut and self.input_size else 1.0,
         )
         return {"classifier": classifier}
 

@@ -36,6 +36,8 @@ class IdentityMethod:
         standardize: whether each image is brought to mean 0 and variance 1.
         margin: α of the triplet loss, in squared distance of unit vectors.
         mining: how triplets are chosen inside a batch of P people × K images.
+        gather: whether triplets are chosen in the global batch: every worker sees the embeddings of all, so that there
+            are as many negatives for many workers as for one. Otherwise each chooses among its own images.
         solver: optimiser and learning rate.
         average: whether a moving average of the weights is kept; short runs are over before it has warmed up.
     """
@@ -43,6 +45,7 @@ class IdentityMethod:
     name: ClassVar[str] = "identity"
     plan: ClassVar[str] = "identities"
     helpers: ClassVar[tuple[str, ...]] = ()
+    clip_value: ClassVar[float] = 0.0
 
     backbone: str = "xception"
     width: float = 1.0
@@ -56,6 +59,7 @@ class IdentityMethod:
     standardize: bool = False
     margin: float = 0.2
     mining: Mining = "semi-hard"
+    gather: bool = True
     solver: Solver = _SOLVER
     average: bool = False
 
@@ -111,7 +115,11 @@ class IdentityMethod:
         """
         embedding = networks["embedder"](batch["source"])
         person = batch["person"]
+        if self.gather:
+            embedding, person = step.gather(embedding), step.gather(person)
         noise = step.normal("negatives", len(person))
+        if self.gather:
+            noise = step.gather(noise)
         anchor, positive, negative = mine(embedding, person, self.mining, self.margin, noise)
         chosen = embedding[anchor], embedding[positive], embedding[negative]
         with torch.no_grad():

@@ -52,6 +52,7 @@ class StarGANv2:
     plan: ClassVar[str] = "domains"
     averaged: ClassVar[tuple[str, ...]] = ("generator", "mapping", "style_encoder")
     helpers: ClassVar[tuple[str, ...]] = ()
+    clip_value: ClassVar[float] = 0.0
 
     first: int = 0
     first_critic: int = 0

@@ -20,6 +20,10 @@ class View:
         centre: share of the image's side around its centre that is looked at; below 1 leaves the background
             and the hair out, which say nothing about an expression.
         grey: whether colour is left out; for a network trained on grey data (FER2013) that meets colour.
+        cut: share of the side of a whole image that the network's ``size`` pixels are; below 1 for a network that
+            trained on windows (44 of 48 pixels). An image of ``size`` pixels is such a window, of any other the central
+            one is looked at: at 48 pixels it is one of those that training saw, without resampling, and at 256 the
+            face is as large in it as in training.
         standardize: whether each image gets mean 0 and variance 1, which takes most of the light out.
     """
 
@@ -27,6 +31,7 @@ class View:
     centre: float = 1.0
     grey: bool = False
     standardize: bool = False
+    cut: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what no network here can look at."""
@@ -34,12 +39,14 @@ class View:
             raise InputError(f"input_size = {self.size}: allowed are values >= 32")
         if not 0.25 <= self.centre <= 1:
             raise InputError(f"centre = {self.centre}: allowed is 0.25 to 1 (1 = the whole image)")
+        if not 0.25 <= self.cut <= 1:
+            raise InputError(f"cut = {self.cut}: allowed is 0.25 to 1 (1 = the network takes whole images)")
 
     def __call__(self, image: Tensor) -> Tensor:
         """Images (b, 3, H, W) in [-1, 1] to (b, 3, size, size), in the same range unless standardised."""
-        high, wide = image.shape[2:]
-        top, left = round(high * (1 - self.centre) / 2), round(wide * (1 - self.centre) / 2)
-        image = image[:, :, top : high - top, left : wide - left]
+        if image.shape[2:] != (self.size, self.size):
+            image = _central(image, self.cut)
+        image = _central(image, self.centre)
         if self.grey:
             luma = image.new_tensor([0.299, 0.587, 0.114])[:, None, None]
             image = (image * luma).sum(1, keepdim=True).expand(-1, 3, -1, -1)
@@ -49,6 +56,13 @@ class View:
             deviation, mean = torch.std_mean(image, (1, 2, 3), keepdim=True)
             image = (image - mean) / (deviation + 0.05)
         return image
+
+
+def _central(image: Tensor, share: float) -> Tensor:
+    """The central part of images (b, 3, H, W), ``share`` of each side."""
+    high, wide = image.shape[2:]
+    top, left = round(high * (1 - share) / 2), round(wide * (1 - share) / 2)
+    return image[:, :, top : high - top, left : wide - left]
 
 
 def fit(image: Tensor, size: int) -> Tensor:

@@ -39,7 +39,7 @@ class ExpressionClassifier(nn.Module):
         width: channels of the first VGG layer; the others follow in proportion. Other backbones ignore it.
         dropout: probability before the linear layer.
         input_size: pixels that images are resized to; at least 32, so that one position is left.
-        centre, grey, standardize: what is seen of the image, see :class:`View`.
+        centre, grey, standardize, cut: what is seen of the image, see :class:`View`.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class ExpressionClassifier(nn.Module):
         centre: float = 1.0,
         grey: bool = False,
         standardize: bool = False,
+        cut: float = 1.0,
     ) -> None:
         super().__init__()
         if classes < 2:
@@ -61,7 +62,7 @@ class ExpressionClassifier(nn.Module):
             raise InputError(f"width = {width}: allowed are values >= 1 (64 = published)")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout = {dropout}: allowed is 0 <= dropout < 1")
-        self.view = View(input_size, centre, grey, standardize)
+        self.view = View(input_size, centre, grey, standardize, cut)
         self.trunk, features = _vgg19(width) if backbone == "vgg19_bn" else timm_trunk(backbone)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)

@@ -20,8 +20,8 @@ from rich.progress import Progress
 
 from stargan_ray.config import Recipe, to_json
 from stargan_ray.data.faces import FacesConfig, contact_sheet
+from stargan_ray.data.policies import Policy
 from stargan_ray.data.readers.faces import read_faces
-from stargan_ray.data.refine import Policy
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import SHARD_ROWS
 from stargan_ray.errors import InputError
@@ -31,9 +31,9 @@ from stargan_ray.runtime import ingest, launch, registry
 from stargan_ray.runtime.demo_report import Judged, write_report
 from stargan_ray.runtime.mlflow_store import connect, tracking_uri
 from stargan_ray.runtime.models import export_model
+from stargan_ray.runtime.panel import open_panel
 from stargan_ray.runtime.progress import counting, display, interrupts, pulse
 from stargan_ray.runtime.refine import refine
-from stargan_ray.runtime.scoring import model_scorer
 from stargan_ray.runtime.session import Run, commit
 from stargan_ray.runtime.stages import PeakMemory, Stages
 
@@ -145,18 +145,19 @@ class _Road:
 
     def refine(self, data: dict[str, Any], classifier: dict[str, Any]) -> dict[str, Any]:
         """Drop the rows whose label the filter does not confirm."""
+        policy = Policy()
 
         def work() -> dict[str, Any]:
             out = str(self.store / "faces-refined")
             with self.alone, counting("refine", self.progress) as on_scored:
-                scorer, policy = model_scorer(classifier["folder"]), Policy(threshold=0.3)
-                done = refine(data["uri"], out, scorer, policy, overwrite=True, on_scored=on_scored)
+                panel = open_panel([classifier["folder"]])
+                done = refine(data["uri"], out, panel, policy, overwrite=True, on_scored=on_scored)
             for line in done.warnings:
                 self.console.print(f"[yellow]{line}[/]")
             manifest = done.manifest
             return {"uri": out, "hash": manifest.content_hash, "rows": manifest.rows, "decisions": done.decisions}
 
-        return self.stages.run("refine", [data, classifier], work)
+        return self.stages.run("refine", [data, classifier, to_json(policy)], work)
 
     def travel(self) -> Judged:
         """Every stage up to the networks that the report is about."""

@@ -16,7 +16,8 @@ import torch
 
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.evaluation import figures, report
-from stargan_ray.evaluation.generated import filter_against_truth, true_faces
+from stargan_ray.evaluation.filter_curves import curves_figure
+from stargan_ray.evaluation.generated import curves_against_truth, filter_against_truth, true_faces
 from stargan_ray.evaluation.identity import verify
 from stargan_ray.evaluation.judging import Judges, Verdict, compare, judge, judge_real
 from stargan_ray.evaluation.pairs import sample_pairs, split_gallery
@@ -56,6 +57,7 @@ def write_report(
     faces = true_faces(dataset, translator.size, "test", PEOPLE)
     probes, gallery = (faces.take(rows) for rows in split_gallery(faces.persons, GALLERY, seed=_SEED))
     filtered, by_label = filter_against_truth(dataset, judged.decisions)
+    curves = curves_against_truth(dataset, judged.decisions)
     embedder = load_model(judged.embedder)
     pairs = sample_pairs(faces.persons, 6_000, seed=_SEED)
     verified = verify(_embed(embedder, faces), faces.persons, pairs)
@@ -70,7 +72,11 @@ def write_report(
         "domains": list(domains),
         "people": len(set(faces.persons)),
         "summary": _summary(moved, copied, judged.steps),
-        "filter": filtered.section() | {"classes": {name: s.section() for name, s in by_label.items()}},
+        "filter": filtered.section()
+        | {
+            "classes": {name: s.section() for name, s in by_label.items()},
+            "policies": {curve.rule: curve.section() for curve in curves},
+        },
         "identity": verified.section(),
         "translator": moved.section(domains),
         # trained from scratch by this very run: the two rows are the same, and the page shows one
@@ -89,6 +95,7 @@ def write_report(
     pictures = {
         "grid": grid,
         "faces": sheet,
+        "filter": curves_figure(curves),
         "confusion": figures.confusion_figure(moved.confusion, domains, title="wanted against seen"),
         "verification": figures.verification_histogram(
             verified.distances, pairs.same, threshold, title="distance of two photos"

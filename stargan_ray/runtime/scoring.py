@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from stargan_ray.config import from_json
 from stargan_ray.data.decode import UndecodableError, decode
 from stargan_ray.data.pools import Pixels
 from stargan_ray.data.shards import Dataset
@@ -33,12 +34,17 @@ class Scorer:
         size: pixels of the images it takes.
         name: what the refined data set says of it: its place and a hash of its weights.
         make: makes the scoring function; picklable, called once in every process that scores.
+        folds, fold: which part of its data it was trained without (``data/folds.py``); 0 folds = it saw everything.
+        data_hash: content hash of the data set that it was trained on; empty = not known.
     """
 
     classes: tuple[str, ...]
     size: int
     name: str
     make: Callable[[], Score]
+    folds: int = 0
+    fold: int = 0
+    data_hash: str = ""
 
 
 def model_scorer(where: str, crops: Crops = "flip") -> Scorer:
@@ -56,7 +62,9 @@ def model_scorer(where: str, crops: Crops = "flip") -> Scorer:
         raise InputError(f"{where} is a model of kind {model.kind}: an expression classifier is needed")
     name = f"{model.where} {model.content_hash[:12]}" + ("" if crops == "flip" else f" {crops}")
     # the resolved place: the workers must not follow an alias that has moved meanwhile
-    return Scorer(model.domains, model.size, name, partial(_load_score, model.where, crops))
+    make = partial(_load_score, model.where, crops)
+    data = from_json(model.meta["recipe"]).data
+    return Scorer(model.domains, model.size, name, make, data.folds, data.fold, str(model.meta.get("data_hash", "")))
 
 
 def _load_score(where: str, crops: Crops) -> Score:

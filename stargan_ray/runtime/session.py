@@ -91,6 +91,19 @@ class Run:
         return Checkpoints(storage.join(self.uri, "checkpoints"), config.best, config.higher_is_better)
 
 
+def each_fold(run: Run, folds: int) -> list[Run]:
+    """The runs of a cross-fitting: one that leaves out each fold, named after it."""
+    recipe = run.recipe
+    return [
+        replace(
+            run,
+            recipe=replace(recipe, data=replace(recipe.data, folds=folds, fold=fold)),
+            name=f"{run.name}-fold-{fold}",
+        )
+        for fold in range(folds)
+    ]
+
+
 def _absolute(where: str) -> str:
     return where if not where or where.startswith("models:") else storage.absolute(where)
 

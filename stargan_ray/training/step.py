@@ -64,7 +64,7 @@ def run_step(
     Raises:
         NonFiniteError: a gradient is NaN or infinite (after reduction, so every rank raises).
     """
-    steps = [Step(state.step, normal) for _, normal in parts]
+    steps = [Step(state.step, normal, worker.gather) for _, normal in parts]
     values: dict[str, Tensor] = {}
     for phase in state.method.phases():
         if state.step % phase.every:
@@ -116,6 +116,9 @@ def _update(state: State, phase: Phase) -> None:
         # Reading the flag would make the device wait. Fused optimisers skip the update on the device
         # instead; the loop reads the flag at its next report and stops there.
         _mark(state, phase, ~torch.isfinite(norm))
+    if limit := state.method.clip_value:  # reduced over ranks and parts, so that the limit is the global batch's
+        torch._foreach_clamp_min_(gradients, -limit)
+        torch._foreach_clamp_max_(gradients, limit)
     for name in phase.updates:
         optimizer = state.optimizers[name]
         for group in optimizer.param_groups:

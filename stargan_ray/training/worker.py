@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -42,6 +43,14 @@ class Worker(Protocol):
         """The mean of a tensor over the workers; every worker must call it."""
         ...
 
+    def gather(self, value: Tensor) -> Tensor:
+        """The tensors (b, …) of all workers one after the other; gradients reach each worker's own.
+
+        A loss that every worker computes of what was gathered has the gradient that one process would have, once
+        ``wrap`` has averaged it over the workers.
+        """
+        ...
+
 
 class LocalWorker:
     """One process alone."""
@@ -57,6 +66,10 @@ class LocalWorker:
         return network
 
     def mean(self, value: Tensor) -> Tensor:
+        """The value as it is."""
+        return value
+
+    def gather(self, value: Tensor) -> Tensor:
         """The value as it is."""
         return value
 
@@ -83,6 +96,14 @@ class GroupWorker:
         value = value.clone()
         dist.all_reduce(value)
         return value / self.world_size
+
+    def gather(self, value: Tensor) -> Tensor:
+        """All-gathered along the first dimension, in the order of ranks; backwards the gradients of all are summed."""
+        if not value.requires_grad:  # labels and noise
+            parts = [torch.empty_like(value) for _ in range(self.world_size)]
+            dist.all_gather(parts, value.contiguous())
+            return torch.cat(parts)
+        return torch.cat(all_gather(value.contiguous()))  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from stargan_ray.data.plan import Chunk, Plan, Shape, epoch_plan
 from stargan_ray.data.plan_domains import DomainPlan
 from stargan_ray.data.plan_identities import IdentityPlan
 from stargan_ray.data.plan_rows import RowPlan
+from stargan_ray.data.row_streams import Streams
 from stargan_ray.errors import InputError
 
 Ints = npt.NDArray[np.int64]
@@ -288,6 +289,21 @@ def test_batches_hold_k_images_of_each_person(albums: list[int], k: int, seed: i
     assert np.array_equal(seen["source_label"], seen["source"] % 3)
 
 
+def test_a_persons_images_differ_in_expression_as_far_as_they_can() -> None:
+    """Five expressions, two images of each and two without a label: 4 of a person's 12 are never twice the same."""
+    label = np.tile(np.repeat(np.array([0, 1, 2, 3, 4, -1]), 2), 9).astype(np.int64)
+    rows = np.arange(len(label), dtype=np.int64)
+    plan = IdentityPlan(rows, label, rows // 12, np.zeros(len(rows), np.int64), Shape(16, 2, 8), 0, 4)
+    shown = windows_of(plan, range(30), range(2))["source_label"].reshape(-1, 4)
+    for four in shown.tolist():
+        known = [each for each in four if each >= 0]
+        assert len(set(known)) == len(known)
+    assert set(shown.ravel().tolist()) == {-1, 0, 1, 2, 3, 4}
+    six = IdentityPlan(rows, label % 2, rows // 12, np.zeros(len(rows), np.int64), Shape(16, 2, 8), 0, 4)
+    for four in windows_of(six, range(30), range(2))["source_label"].reshape(-1, 4).tolist():
+        assert sorted(four) == [0, 0, 1, 1]  # two expressions alone: both, as often as each other
+
+
 def test_every_person_is_visited_once_a_pass() -> None:
     plan = identity_plan([5] * 12, Shape(8, 2, 6), 4)  # two people a step, six steps a pass
     seen = windows_of(plan, range(2), range(2))
@@ -348,3 +364,56 @@ def test_without_balance_the_batch_is_the_same_for_any_number_of_workers() -> No
 def test_nothing_to_draw_from_is_refused() -> None:
     with pytest.raises(InputError, match="no training row has a label"):
         RowPlan(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64), Shape(8, 4, 8), 0)
+
+
+# -- weights ------------------------------------------------------------------------------------------------
+
+
+@SLOW
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200))
+def test_a_row_is_in_the_share_of_the_passes_that_its_weight_says(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights = np.maximum(rng.uniform(0, 1, size) ** 2, 1e-3)
+    weights[rng.random(size) < 0.3] = 1.0
+    rows = np.arange(size, dtype=np.int64) + 7
+    streams = Streams((rows,), np.zeros(size + 7, np.int64), seed, (weights,))
+    (length,) = streams.lengths
+    assert length == max(1, int(weights.sum()))
+    passes = 400
+    counts = np.zeros(size)
+    for turn in range(passes):
+        drawn = [streams.row(0, turn * length + place) - 7 for place in range(length)]
+        assert len(set(drawn)) == length  # nobody twice in a pass
+        counts[drawn] += 1
+    expected = np.minimum(1, weights * length / weights.sum())
+    spread = np.sqrt(expected * (1 - expected) / passes)
+    assert (np.abs(counts / passes - expected) <= 5 * spread + 1e-9).all()
+
+
+def test_weights_of_one_draw_what_no_weights_draw() -> None:
+    plain = domain_plan([40, 9, 20], Shape(6, 2, 8))
+    ones = domain_plan([40, 9, 20], Shape(6, 2, 8), weights=np.ones(69))
+    assert all(equal(plain.chunk(lane, 3), ones.chunk(lane, 3)) for lane in (0, 1))
+
+
+def test_weighted_domains_stay_balanced_and_light_rows_come_seldom() -> None:
+    counts = [60, 30, 30]
+    plain = domain_plan(counts, Shape(6, 2, 8))
+    weights = np.where(plain.rows % 3 == 0, 0.25, 1.0)
+    drawn = windows_of(domain_plan(counts, Shape(6, 2, 8), weights=weights), range(200), range(2))
+    assert len(set(np.bincount(drawn["source_label"].ravel()))) == 1
+    seen = np.bincount(drawn["source"].ravel(), minlength=plain.rows.max() + 1)[plain.rows]
+    label = label_of(plain)[plain.rows]
+    for domain in range(3):
+        light, heavy = ((label == domain) & (weights < 1)), ((label == domain) & (weights == 1))
+        assert seen[light].mean() / seen[heavy].mean() == pytest.approx(0.25, abs=0.04)
+
+
+def test_a_weighted_plan_of_rows_is_the_same_for_any_number_of_lanes_served() -> None:
+    rows = np.arange(50, dtype=np.int64)
+    weights = np.linspace(0.1, 1, 50)
+    plan = RowPlan(rows, rows % 5, np.zeros(50, np.int64), Shape(8, 4, 4), 3, weights)
+    once, twice = (windows_of(plan, range(80), range(4)) for _ in range(2))
+    assert all(np.array_equal(once[name], twice[name]) for name in once)
+    seen = np.bincount(once["source"].ravel(), minlength=50)
+    assert np.corrcoef(seen, weights)[0, 1] > 0.95

@@ -6,13 +6,24 @@ pytest tests/data/test_transforms.py
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_saturation,
+    affine,
+    horizontal_flip,
+)
 
+from stargan_ray.config import DataConfig
 from stargan_ray.data.transforms import Augment, Draw, apply, draw, to_float
 from stargan_ray.errors import InputError
 
@@ -149,10 +160,11 @@ def test_colour_changes_what_its_name_says() -> None:
 
     torch.testing.assert_close(coloured(0.5, 1, 1), (plain + 1) * 0.5 - 1, rtol=0, atol=1e-5)
     flat = coloured(1, 0, 1)
-    torch.testing.assert_close(flat, plain.mean((1, 2, 3), keepdim=True).expand_as(plain), rtol=0, atol=1e-5)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    mean = torch.einsum("c,bchw->b", weights, plain) / 32**2
+    torch.testing.assert_close(flat, mean[:, None, None, None].expand_as(plain), rtol=0, atol=1e-5)
     grey = coloured(1, 1, 0)
     torch.testing.assert_close(grey[:, 0], grey[:, 2], rtol=0, atol=1e-5)
-    weights = torch.tensor([0.299, 0.587, 0.114])
     torch.testing.assert_close(grey[:, 0], torch.einsum("c,bchw->bhw", weights, plain), rtol=0, atol=1e-5)
 
 
@@ -182,3 +194,107 @@ def test_a_range_that_does_not_exist_is_refused(fields: dict[str, Any], named: s
     with pytest.raises(InputError) as caught:
         Augment(**fields)
     assert str(caught.value).startswith(f"data.augment.{named}: allowed is ")
+
+
+# -- against torchvision --------------------------------------------------------------------------------------
+
+
+def moved(angle: float, scale: float) -> Draw:
+    """A zoom by ``scale`` and a turn by about ``angle`` degrees, found among many draws."""
+    config = Augment(crop=0.0, flip=0.0, scale=(scale, scale))
+    if not angle:
+        return draw(config, 4, (0, 0, 0))
+    drawn = draw(replace(config, rotation_degrees=abs(angle)), 400, (0, 0, 0)).geometry
+    degrees = torch.rad2deg(torch.atan2(drawn[:, 1, 0], drawn[:, 0, 0]))
+    return Draw(drawn[(degrees - angle).abs().argmin()].expand(4, 2, 3), None)
+
+
+@pytest.mark.parametrize(
+    ("angle", "scale"), [(20.0, 1.0), (-20.0, 1.0), (0.0, 1.25), (0.0, 0.8), (20.0, 1.25), (-9.0, 0.9)]
+)
+def test_rotation_and_scaling_are_torchvisions(angle: float, scale: float) -> None:
+    x = smooth()
+    drawn = moved(angle, scale)
+    seen = float(torch.rad2deg(torch.atan2(drawn.geometry[0, 1, 0], drawn.geometry[0, 0, 0])))
+    assert seen == pytest.approx(angle, abs=0.5)
+    # ours maps output to input in image coordinates (y down): a positive angle turns the image against the clock
+    expected = affine(to_float(x.clone()), -seen, [0, 0], scale, [0.0], InterpolationMode.BILINEAR)
+    inside = slice(10, 22)  # beyond, torchvision fills with black where we reflect
+    torch.testing.assert_close(apply(x, drawn)[..., inside, inside], expected[..., inside, inside], rtol=0, atol=1e-4)
+
+
+def test_a_mirror_image_is_torchvisions() -> None:
+    x = images()
+    out = apply(x, draw(Augment(crop=0.0, flip=1.0), 6, (0, 0, 0)))
+    torch.testing.assert_close(out, to_float(horizontal_flip(x)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.2])
+@pytest.mark.parametrize(("place", "reference"), [(0, adjust_brightness), (1, adjust_contrast), (2, adjust_saturation)])
+def test_colour_is_torchvisions(place: int, reference: Callable[[Tensor, float], Tensor], factor: float) -> None:
+    x = smooth() // 2 + 40  # no value is cut off
+    factors = torch.ones(4, 3)
+    factors[:, place] = factor
+    out = apply(x, Draw(draw(NOTHING, 4, (0, 0, 0)).geometry, factors))
+    expected = reference(x.float() / 255, factor)
+    torch.testing.assert_close((out + 1) / 2, expected, rtol=0, atol=2e-4)
+
+
+# -- windows of a number of pixels ----------------------------------------------------------------------------
+
+
+def test_a_window_is_a_part_of_the_image_as_it_is_and_every_place_comes() -> None:
+    x = images(batch=400, size=48)
+    drawn = draw(Augment(crop=0.0, crop_pixels=44), 400, (0, 0, 0))
+    out = apply(x, drawn)
+    assert out.shape == (400, 3, 44, 44)
+    places = set()
+    for image, mirrored, window, corner in zip(x, drawn.geometry[:, 0, 0] < 0, out, drawn.corner, strict=True):  # type: ignore[arg-type]
+        top, left = (corner * 5).long().tolist()
+        seen = to_float(image.flip(2) if mirrored else image.clone())
+        assert torch.equal(window, seen[:, top : top + 44, left : left + 44])
+        places.add((top, left))
+    assert len(places) == 25
+    assert 0.4 < (drawn.geometry[:, 0, 0] < 0).float().mean() < 0.6
+
+
+def test_every_place_of_a_window_is_as_likely() -> None:
+    """Read off images whose pixels tell where they are; 400 of 10,000 at each of 25 places, give or take five sigma."""
+    down, across = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
+    x = torch.stack([down, across, down]).to(torch.uint8).expand(10_000, 3, 12, 12)
+    out = apply(x, draw(Augment(crop=0.0, crop_pixels=8, flip=0.0), 10_000, (0, 0, 0)))
+    top, left = ((out[:, :2, 0, 0] + 1) * 127.5).round().long().unbind(1)
+    counts = torch.bincount(5 * top + left, minlength=25)
+    assert len(counts) == 25
+    assert (counts - 400).abs().max() < 5 * 400**0.5
+
+
+def test_a_window_of_the_whole_image_is_the_image() -> None:
+    x = images()
+    assert torch.equal(apply(x, draw(Augment(crop=0, crop_pixels=32, flip=0), 6, (0, 0, 0))), to_float(x.clone()))
+
+
+def test_a_window_of_a_turned_image_is_cut_from_the_one_resampling() -> None:
+    x = smooth()
+    turned = Augment(crop=0.0, crop_pixels=24, flip=0.0, rotation_degrees=10, scale=(0.9, 1.1), brightness=0.2)
+    drawn = draw(turned, 4, (3, 0, 0))
+    assert not drawn.still
+    whole = apply(x, Draw(drawn.geometry, drawn.colour))
+    for image, window, corner in zip(whole, apply(x, drawn), drawn.corner, strict=True):  # type: ignore[arg-type]
+        top, left = (corner * 9).long().tolist()
+        assert torch.equal(window, image[:, top : top + 24, left : left + 24])
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_windows_make_the_global_result(workers: int) -> None:
+    x, drawn = images(8), draw(Augment(crop=0.0, crop_pixels=20), 8, (0, 5, 0))
+    each = 8 // workers
+    parts = [apply(x[n * each : (n + 1) * each], drawn.rows(n * each, (n + 1) * each)) for n in range(workers)]
+    assert torch.equal(torch.cat(parts), apply(x, drawn))
+
+
+def test_windows_that_no_image_has_are_refused() -> None:
+    with pytest.raises(InputError, match=r"data\.augment\.crop_pixels = 44 with crop = 0\.5: allowed"):
+        Augment(crop_pixels=44)
+    with pytest.raises(InputError, match=r"data\.augment\.crop_pixels = 49: allowed are 0 to 48"):
+        DataConfig(size=48, augment=Augment(crop=0.0, crop_pixels=49))

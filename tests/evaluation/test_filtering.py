@@ -11,7 +11,8 @@ from sklearn.metrics import precision_score, recall_score
 
 from stargan_ray.data.schema import Truth
 from stargan_ray.errors import InputError
-from stargan_ray.evaluation.filtering import by_class, corrupted_rows, judge_filter, threshold_curve
+from stargan_ray.evaluation.filtering import by_class, corrupted_rows, judge_filter
+from stargan_ray.evaluation.intervals import wilson
 
 
 def test_a_hand_made_filter():
@@ -53,14 +54,6 @@ def test_classes_add_up_and_empty_ones_are_left_out():
     assert scores["sadness"].precision.value == 0.0
 
 
-def test_a_higher_threshold_drops_more_and_bypassed_rows_stay():
-    score = np.array([0.9, 0.7, 0.3, -np.inf, np.inf])
-    wrong = np.array([False, False, True, True, True])
-    curve = threshold_curve(score, wrong, [0.0, 0.5, 0.8, 1.0])
-    assert [scores.kept for _, scores in curve] == [4, 3, 2, 1]
-    assert [scores.recall.value for _, scores in curve] == pytest.approx([1 / 3, 2 / 3, 2 / 3, 2 / 3])
-
-
 def test_rows_are_matched_to_the_truth_by_key():
     truth = {key: Truth(key, "p", 0, 1.0, wrong) for key, wrong in (("a", True), ("b", False))}
     assert corrupted_rows(["b", "a", "b"], truth).tolist() == [False, True, False]
@@ -77,3 +70,20 @@ def test_decisions_that_do_not_fit_are_refused(kept, wrong):
 def test_a_label_outside_the_domains_is_refused():
     with pytest.raises(InputError, match=r"allowed are 0\.\.1"):
         by_class([0, 2], [True, True], [True, True], ["a", "b"])
+
+
+def test_weights_count_in_parts_and_weights_of_0_and_1_as_decisions():
+    weight = np.array([1.0, 0.5, 0.25, 0.0])
+    wrong = np.array([False, True, False, True])
+    scores = judge_filter(weight, wrong)
+    assert scores.kept == 3
+    assert scores.kept_correct.value == pytest.approx(1.25 / 2)
+    assert scores.recall.value == pytest.approx(1.5 / 2)
+    assert scores.remaining_noise.value == pytest.approx(0.5 / 1.75)
+    assert scores.precision.value == pytest.approx(1.5 / 2.25)
+    kept = np.random.default_rng(1).random(300) < 0.5
+    bad = np.random.default_rng(2).random(300) < 0.4
+    assert judge_filter(kept, bad) == judge_filter(kept.astype(float), bad)
+    assert judge_filter(kept, bad).recall == wilson(int((~kept & bad).sum()), int(bad.sum()))
+    with pytest.raises(InputError, match="allowed are 0 to 1"):
+        judge_filter([1.5, 0], [True, False])

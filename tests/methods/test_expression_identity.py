@@ -158,6 +158,8 @@ def test_unusable_solver_values_are_refused_by_name(field: str, value: float) ->
     ("kind", "field", "value"),
     [
         (ExpressionMethod, "label_smoothing", 1.0),
+        (ExpressionMethod, "clip_value", -0.1),
+        (ExpressionMethod, "clip_value", float("nan")),
         (IdentityMethod, "margin", 0.0),
         (IdentityMethod, "pretrained", "timm"),
     ],

@@ -88,6 +88,20 @@ def test_a_view_of_the_centre_is_blind_to_the_border_and_a_grey_one_to_the_hue()
     assert torch.equal(seen[:, 0], seen[:, 2])
 
 
+def test_a_view_of_windows_takes_a_window_as_it_is_and_the_central_one_of_anything_else() -> None:
+    view = View(44, cut=44 / 48)
+    whole = torch.rand(1, 3, 48, 48)
+    assert torch.equal(view(whole), whole[:, :, 2:46, 2:46])  # no resampling: bits are kept
+    assert torch.equal(view(whole[:, :, :44, 4:]), whole[:, :, :44, 4:])
+    # the same face at another size fills the view alike, so that a judge may meet the images of any translator
+    ramp = torch.linspace(-1, 1, 48).expand(1, 3, 48, 48)
+    for size in (64, 128, 256):
+        larger = fit(ramp, size)
+        assert (view(larger) - view(ramp)).abs().max() < 0.06, size
+    narrow = View(44, centre=0.75, cut=44 / 48)
+    assert torch.equal(narrow(whole), narrow(whole[:, :, 2:46, 2:46]))
+
+
 def test_shrinking_averages_instead_of_picking_pixels() -> None:
     # a one-pixel chequerboard is grey from afar; without antialiasing it would alias to black or white
     board = (torch.arange(64)[:, None] + torch.arange(64)[None]) % 2 * 2.0 - 1
@@ -102,6 +116,7 @@ def test_shrinking_averages_instead_of_picking_pixels() -> None:
         ("dropout", 1.0),
         ("input_size", 31),
         ("centre", 0.1),
+        ("cut", 0.1),
         ("backbone", "resnet-eighteen"),
     ],
 )

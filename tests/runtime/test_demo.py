@@ -22,8 +22,8 @@ from tiny_models import meta_for
 
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig
 from stargan_ray.data.faces import FacesConfig, contact_sheet
+from stargan_ray.data.policies import Policy
 from stargan_ray.data.readers.faces import read_faces
-from stargan_ray.data.refine import Policy
 from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.evaluation.report import REQUIRED
@@ -31,8 +31,8 @@ from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.runtime.demo_report import Judged, write_report
+from stargan_ray.runtime.panel import open_panel
 from stargan_ray.runtime.refine import refine
-from stargan_ray.runtime.scoring import model_scorer
 from stargan_ray.runtime.stages import Stages
 from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state
@@ -116,7 +116,7 @@ def test_the_report_has_every_key_and_copies_of_the_input_are_at_distance_zero(t
         tmp_path / "translator",
     )
     # a threshold of 0 keeps whatever the untrained filter happens to agree with
-    done = refine(faces, str(tmp_path / "refined"), model_scorer(classifier), Policy(threshold=0.0))
+    done = refine(faces, str(tmp_path / "refined"), open_panel([classifier]), Policy(threshold=0.0))
     contact_sheet(FacesConfig(), people=1, size=32).save(tmp_path / "faces.png")
     judged = Judged(faces, done.decisions, embedder, translator, classifier, embedder, steps=0)
     facts = {"data_hash": "d" * 64, "commit": "c0ffee", "environment": {"cores": "2"}}

@@ -80,9 +80,9 @@ def levels(tmp_path: Path) -> str:
 def test_every_split_is_judged_and_copies_of_train_are_taken_out(levels: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told: list[tuple[int, int]] = []
-    report = evaluate_classifier(
-        levels, str(out), Scorer(KNOWN, 8, "levels 1", partial(level_score)), on_scored=lambda *each: told.append(each)
-    )
+    scorer = Scorer(KNOWN, 8, "levels 1", partial(level_score))
+    every = ("train", "val", "test")
+    report = evaluate_classifier(levels, str(out), scorer, splits=every, on_scored=lambda *each: told.append(each))
     assert json.loads((out / "evaluation.json").read_text()) == report
     assert sum(new for new, _ in told) == 92
     splits = report["splits"]
@@ -103,6 +103,25 @@ def test_every_split_is_judged_and_copies_of_train_are_taken_out(levels: str, tm
     assert "without copies of train" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert not (out / "scores").exists()
+
+
+def test_without_train_nothing_of_it_is_scored_and_its_copies_are_still_known(levels: str, tmp_path: Path) -> None:
+    scorer = Scorer(KNOWN, 8, "levels 1", partial(level_score))
+    whole = evaluate_classifier(levels, str(tmp_path / "whole"), scorer, splits=("test", "val", "train"))
+    told: list[tuple[int, int]] = []
+    usual = evaluate_classifier(levels, str(tmp_path / "usual"), scorer, on_scored=lambda *each: told.append(each))
+    assert sum(new for new, _ in told) == 62
+    assert {of for _, of in told} == {62}
+    assert list(usual["splits"]) == ["val", "test"]
+    assert usual["splits"] == {name: whole["splits"][name] for name in ("val", "test")}
+    assert (usual["left_out"], usual["temperature"]) == (whole["left_out"], whole["temperature"])
+    alone = evaluate_classifier(levels, str(tmp_path / "alone"), scorer, splits=("test",))
+    assert list(alone["splits"]) == ["test"]
+    assert alone["temperature"] is None  # it is fitted on val
+    with pytest.raises(
+        InputError, match=r"unknown split of .* 'tset': did you mean 'test'\? allowed: test, train, val"
+    ):
+        evaluate_classifier(levels, str(tmp_path / "out"), scorer, splits=("tset",))
 
 
 def test_labels_that_nobody_knows_are_one_line(levels: str, tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ def test_the_filter_is_trained_and_used_from_the_shell(faces: str, job: Job, tmp
     done = job("refine", *common, "0")
     assert done.returncode == 0, done.stderr
     assert "data set: refined" in done.stdout
+    assert "warning: the classifier was trained on the labels that it judges here" in done.stdout
     before, after = (json.loads((tmp_path / each / "manifest.json").read_text()) for each in (faces, "refined"))
     assert 0 < after["rows"] < before["rows"]
     assert pq.read_table(tmp_path / "refined/decisions.parquet").num_rows == before["rows"]
@@ -154,3 +155,26 @@ def test_the_filter_is_trained_and_used_from_the_shell(faces: str, job: Job, tmp
     assert "threshold" in again.stderr
     itself = job("refine", "--data", faces, "--classifier", "runs/filter", "--out", faces)
     assert "is the source itself" in itself.stderr
+
+
+def test_a_network_for_each_fold_is_trained_and_judges_the_fold(faces: str, job: Job, tmp_path: Path) -> None:
+    flags = ("--data", faces, "--name", "filter", "--local", *SMALL, "--train.steps", "2", "--crossfit", "2")
+    done = job("train", "expression-tiny", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "filter-fold-1: step 2; checkpoint: " in done.stdout
+    command = done.stdout.strip().splitlines()[-1].partition("jobs/refine.py ")[2].split()
+    assert [Path(part).name for part in command[-2:]] == ["filter-fold-0", "filter-fold-1"]
+    refined = job("refine", *command, "--out", "refined", "--policy.rule", "soft", "--policy.threshold", "0")
+    assert refined.returncode == 0, refined.stderr
+    assert "trained on the labels" not in refined.stdout
+    weight = pq.read_table(tmp_path / "refined/index.parquet")["weight"].to_numpy()
+    assert ((weight > 0) & (weight <= 1)).all()
+    assert (weight < 1).any()
+    learn = job("train", "expression-tiny", *flags[:1], "refined", "--name", "weighted", *flags[4:-2])
+    assert learn.returncode == 0, learn.stderr  # weights are drawn by
+    half = job("refine", *command[:-1], "--out", "half")
+    assert (half.returncode, half.stderr.count("\n")) == (2, 1)
+    assert "filter-fold-0" in half.stderr
+    assert "fold 0 of 2" in half.stderr
+    wrong = job("train", "expression-tiny", *flags[:-1], "1")
+    assert "--crossfit 1: allowed are 0 (none) and values >= 2" in wrong.stderr

@@ -15,15 +15,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small import RECIPE, batches_of, differing, run, state_of, tensors, with_train
 from torch import Tensor
 
+from stargan_ray import losses
 from stargan_ray.config import from_json
 from stargan_ray.data import storage
+from stargan_ray.data.pools import load_pool
 from stargan_ray.data.shards import Dataset
+from stargan_ray.data.transforms import Augment, to_float
 from stargan_ray.errors import InputError
 from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import (
@@ -419,3 +423,34 @@ def test_a_worker_waits_for_its_share_alone(dataset: Dataset) -> None:
     for name, value in whole.items():
         assert torch.equal(torch.cat([batch[name] for batch, _ in parts]), value)
     assert torch.equal(torch.cat([normal for _, normal in parts]), noise)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_identity_target_of_an_image_sees_the_draw_that_the_generator_sees(
+    dataset: Dataset, tmp_path: Path, accumulate: int
+) -> None:
+    """f(source) is what G and D are told and what L_id holds the fake to: it must be of the augmented source itself."""
+    strong = Augment(crop=0.0, rotation_degrees=30.0, scale=(0.7, 1.3), brightness=0.4, contrast=0.4, saturation=0.4)
+    recipe = replace(with_train(steps=2, accumulate=accumulate), data=replace(RECIPE.data, augment=strong))
+    state = state_of(recipe)
+    embedder = state.helpers["identity"]
+    told: list[tuple[Tensor, Tensor]] = []  # what G gets: image and embedding
+    compared: list[Tensor] = []  # what L_id holds a fake to
+    judged: list[Tensor] = []  # whom D is told that its image must show
+    distance = losses.identity_distance
+    state.networks["generator"].register_forward_pre_hook(lambda _, given: told.append((given[0], given[2])))
+    state.networks["discriminator"].register_forward_pre_hook(lambda _, given: judged.append(given[1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "identity_distance", lambda a, b: compared.append(a) or distance(a, b))
+        run(dataset, recipe, state, Checkpoints(str(tmp_path)))
+    # the cycle's input is a fake, which has a graph; it goes with the embedding of its source
+    sources = [(image, embedding) for image, embedding in told if image.grad_fn is None]
+    assert len(sources) >= 2 * 4 * accumulate
+    for image, embedding in sources:
+        torch.testing.assert_close(embedding, embedder(image))
+    assert len(compared) == 2 * 2 * accumulate
+    assert len(judged) == 2 * 6 * accumulate  # a real and a fake in both updates of D, a fake in both of G
+    for target in compared + judged:
+        assert any(torch.allclose(target, embedder(image)) for image, _ in sources)
+    raw = to_float(torch.from_numpy(load_pool(dataset, np.arange(len(dataset)), 32)))
+    assert all((image[0] - raw).abs().mean((1, 2, 3)).min() > 0.02 for image, _ in sources)  # augmented they were

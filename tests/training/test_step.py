@@ -16,6 +16,7 @@ from small import METHOD, RECIPE, differing, state_of, tensors
 from torch import Tensor, nn
 
 from stargan_ray.methods.expression import ExpressionMethod
+from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.training import step as step_module
 from stargan_ray.training.step import NonFiniteError, State, check_marks, run_step
 from stargan_ray.training.worker import LocalWorker
@@ -64,6 +65,33 @@ def test_accumulation_equals_the_full_batch(cuts: int) -> None:
     expected, actual = tensors(whole), tensors(cut)
     for name, value in expected.items():
         torch.testing.assert_close(actual[name].double(), value.double(), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_a_limit_clips_the_gradient_of_the_whole_batch(cuts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the library's clipping of each network's gradients between backward and step."""
+    limit = 1e-3
+    expected, actual = state_of(), state_of()
+    monkeypatch.setattr(StarGANv2, "clip_value", limit)
+    iterate(actual, cuts)
+    monkeypatch.setattr(StarGANv2, "clip_value", 0.0)
+    clipped = []
+    for name, optimizer in expected.optimizers.items():
+        parameters = list(expected.networks[name].parameters())
+
+        def clip(*_: Any, parameters: Any = parameters) -> None:
+            clipped.append(max(float(p.grad.abs().max()) for p in parameters) > limit)
+            nn.utils.clip_grad_value_(parameters, limit)
+
+        optimizer.register_step_pre_hook(clip)
+    iterate(expected)
+    assert any(clipped)
+    for name, value in tensors(expected).items():
+        torch.testing.assert_close(tensors(actual)[name].double(), value.double(), rtol=1e-8, atol=1e-9)
+    free = state_of()
+    iterate(free)
+    assert differing(tensors(free), tensors(expected))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from small import RECIPE, run, state_of, tensors, with_train
+from small import RECIPE, Embedder, batches_of, run, state_of, tensors, with_train
 from torch import Tensor, multiprocessing, nn
 
 from stargan_ray.config import Recipe
 from stargan_ray.data.shards import Dataset, open_dataset
+from stargan_ray.methods.base import Step
+from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import Checkpoints
@@ -33,7 +35,25 @@ RECIPES: dict[str, Recipe] = {
     "accumulated": with_train(steps=STEPS, accumulate=2),
     "seldom": replace(with_train(steps=STEPS), method=StarGANv2(**{**_FIELDS, "r1_every": 2, "reference_every": 2})),
 }
+RECIPES["clipped"] = RECIPES["identity"]
+# A rank's own two images are of one person: whatever negatives there are come from the other rank.
+for mining in ("random", "batch-hard"):
+    RECIPES[f"gathered {mining}"] = replace(
+        with_train(steps=STEPS),
+        method=IdentityMethod(mining=mining, margin=0.5),  # type: ignore[arg-type]
+        data=replace(RECIPE.data, images_per_person=2),
+    )
 NAN = "nan on one rank"
+LIMIT = 1e-4  # far below most gradients of these networks
+
+
+@contextlib.contextmanager
+def scenario(name: str) -> Iterator[None]:
+    """The gradient limit of the scenario that has one, and an embedder without batch norm, which looks at its rank."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StarGANv2, "clip_value", LIMIT if name == "clipped" else 0.0)
+        patch.setattr(IdentityMethod, "networks", lambda *_: {"embedder": Embedder()})
+        yield
 
 
 @contextlib.contextmanager
@@ -53,7 +73,7 @@ def trained(dataset: Dataset, recipe: Recipe, worker: Worker, folder: Path) -> t
     """A state after the run, and its numbers; the identity inputs do not start at zero, so that they matter."""
     state = state_of(recipe, worker)
     for name in ("generator", "discriminator"):
-        projection: Any = getattr(state.networks[name], "identity", None)
+        projection: Any = getattr(state.networks.get(name), "identity", None)
         if projection is not None:
             _waves(projection.weight)
     outcome = run(dataset, recipe, state, Checkpoints(str(folder)), worker=worker)
@@ -75,7 +95,8 @@ def _rank(rank: int, uri: str, folder: str) -> None:
     worker, dataset = GroupWorker(), open_dataset(uri)
     with in_double():
         for name, recipe in RECIPES.items():
-            state, metrics = trained(dataset, recipe, worker, out / name)
+            with scenario(name):
+                state, metrics = trained(dataset, recipe, worker, out / name)
             torch.save((tensors(state), metrics), out / f"{name}-{rank}.pt")
         torch.save(_poisoned(dataset, worker, out), out / f"{NAN}-{rank}.pt")
     dist.destroy_process_group()
@@ -115,7 +136,7 @@ def result(folder: Path, name: str, rank: int) -> Any:
 @pytest.mark.parametrize("name", RECIPES)
 def test_two_ranks_equal_one_process(name: str, ranks: Path, dataset: Dataset, tmp_path: Path) -> None:
     recipe = RECIPES[name]
-    with in_double():
+    with in_double(), scenario(name):
         state, metrics = trained(
             dataset, replace(recipe, train=replace(recipe.train, accumulate=1)), LocalWorker(), tmp_path
         )
@@ -124,9 +145,24 @@ def test_two_ranks_equal_one_process(name: str, ranks: Path, dataset: Dataset, t
     for key, value in expected.items():
         torch.testing.assert_close(weights[key], value, rtol=1e-8, atol=1e-9, msg=lambda m, key=key: f"{key}: {m}")
         assert torch.equal(weights[key], others[key]), f"{key} differs between the ranks"
-    for key in (k for k in metrics if k.split("/")[0] in ("d_latent", "d_reference", "g_latent", "g_reference")):
+    for key in (
+        k for k in metrics if k.split("/")[0] in ("d_latent", "d_reference", "g_latent", "g_reference", "triplet")
+    ):
         assert numbers[key] == pytest.approx(metrics[key], rel=1e-5), key
     assert (ranks / name / f"step-{STEPS:08d}" / "meta.json").is_file()
+
+
+def test_without_gathering_a_rank_chooses_among_its_own_images(dataset: Dataset) -> None:
+    """One lane's two images are of one person: no triplet, and a loss of 0 with a graph."""
+    recipe = RECIPES["gathered batch-hard"]
+    batches = batches_of(dataset, recipe, LocalWorker())
+    batch = next(batches.steps(0, 1))
+    own = {name: (value[:2].float() if value.dtype == torch.uint8 else value[:2]) for name, value in batch.items()}
+    terms = replace(recipe.method, gather=False).triplet(
+        {"embedder": Embedder()}, own, Step(0, lambda _, w: torch.zeros(2, w))
+    )  # type: ignore[union-attr]
+    assert terms["triplet"].value == 0
+    assert terms["triplet"].value.requires_grad
 
 
 def test_a_nan_on_one_rank_stops_both_before_the_update(ranks: Path) -> None:

@@ -5,6 +5,7 @@ pytest tests/data/readers/test_ferplus.py
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from test_fer2013 import line, table
 from test_in_archives import KINDS, pack
 
 from stargan_ray.data.manifest import Manifest
+from stargan_ray.data.plan import Shape
 from stargan_ray.data.readers.fer2013 import Fer2013Config, read_fer2013
 from stargan_ray.data.readers.ferplus import FerplusConfig, read_ferplus
 from stargan_ray.data.schema import EXPRESSIONS
@@ -20,6 +22,11 @@ from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import Source
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
+from stargan_ray.recipes import recipe_named
+from stargan_ray.runtime import launch
+from stargan_ray.runtime.evaluate import evaluate_classifier
+from stargan_ray.runtime.scoring import model_scorer
+from stargan_ray.runtime.session import Run
 
 COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 HEADER = "Usage,Image name," + ",".join(COLUMNS) + "\n"
@@ -123,3 +130,26 @@ def test_changed_votes_are_another_source(tmp_path: Path) -> None:
     after = [unit.fingerprint for unit in source(root).units]
     assert after[0] != before[0]
     assert after[1:] == before[1:]
+
+
+def test_eight_expressions_go_from_the_votes_to_an_evaluated_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The published recipe, contempt included, narrow and for three steps."""
+    monkeypatch.chdir(tmp_path)  # where its records go
+    tables(tmp_path / "in", {})
+    train = ingest(tmp_path / "in", tmp_path / "out")
+    recipe = recipe_named("expression")
+    recipe = replace(
+        recipe,
+        method=replace(recipe.method, width=2),
+        data=replace(recipe.data, shape=Shape(batch=16, lanes=4, window=4)),
+        train=replace(recipe.train, steps=3, validate_every=0, threads=1),
+    )
+    run = Run(recipe, str(tmp_path / "out"), str(tmp_path / "runs"), "votes")
+    assert launch.fit_here(run).finished
+    report = evaluate_classifier(run.data, str(tmp_path / "page"), model_scorer(run.uri, "ten"), splits=("train",))
+    assert report["classifier"]["classes"] == list(EXPRESSIONS)
+    assert report["splits"]["train"]["rows"] == train.rows_by_split["train"]
+    assert "contempt" in report["splits"]["train"]["by_class"]
+    assert report["left_out"] == {}

@@ -1,0 +1,87 @@
+"""Folds for cross-fitting: a function of the image alone, and what a training that leaves one out sees.
+
+pytest tests/data/test_folds.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stargan_ray.config import DataConfig, to_json
+from stargan_ray.data import storage
+from stargan_ray.data.faces import FacesConfig
+from stargan_ray.data.folds import fold_of, seen_rows
+from stargan_ray.data.plan import epoch_plan
+from stargan_ray.data.readers.faces import read_faces
+from stargan_ray.data.shards import Dataset, open_dataset
+from stargan_ray.data.writing import write_dataset
+from stargan_ray.errors import InputError
+from stargan_ray.recipes import recipe_named
+from stargan_ray.runtime import validation
+from stargan_ray.runtime.session import Run, _require_same, make_plan
+
+HASHES = [hashlib.sha256(bytes([k % 256, k // 256])).hexdigest() for k in range(3000)]
+
+
+def test_a_fold_depends_on_the_image_alone_and_folds_are_alike_in_size() -> None:
+    fold = fold_of(HASHES, 3)
+    assert fold_of(HASHES[::-1], 3).tolist() == fold.tolist()[::-1]
+    assert fold_of(HASHES[7:8], 3)[0] == fold[7]
+    counts = np.bincount(fold)
+    assert len(counts) == 3
+    assert counts.min() > 900
+
+
+@pytest.mark.parametrize(("folds", "fold"), [(1, 0), (-1, 0), (3, 3), (3, -1), (0, 1)])
+def test_folds_that_do_not_exist_are_refused(folds: int, fold: int) -> None:
+    with pytest.raises(InputError, match=r"data\.fold"):
+        DataConfig(folds=folds, fold=fold)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    uri = str(tmp_path_factory.mktemp("folds") / "faces")
+    write_dataset(uri, read_faces(FacesConfig(people=12, size=32, splits=(0.7, 0.3, 0.0)), 64))
+    return open_dataset(uri)
+
+
+@pytest.mark.parametrize("balance", [True, False])
+def test_training_and_validation_see_every_fold_but_the_one_left_out(
+    faces: Dataset, balance: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_named("expression-tiny")
+    fold = fold_of(faces.index["content_hash"].to_pylist(), 3)
+    train = np.asarray(faces.index["split"].to_pylist()) == "train"
+    looked: list[np.ndarray] = []
+    whole = validation.load_pool
+    monkeypatch.setattr(validation, "load_pool", lambda d, rows, s: looked.append(rows) or whole(d, rows, s))
+    for left_out in range(3):
+        data = replace(recipe.data, folds=3, fold=left_out, balance=balance)
+        plan = make_plan(replace(recipe, data=data), faces)
+        drawn = {int(row) for epoch in range(3) for row in epoch_plan(plan, epoch)["source"].ravel()}
+        assert drawn == set(np.flatnonzero(train & (fold != left_out)).tolist())
+        validation.make_hooks(replace(recipe, data=data), faces, "", torch.device("cpu"))
+        assert looked.pop().tolist() == np.flatnonzero(~train & (fold != left_out)).tolist()
+
+
+def test_without_folds_everything_is_seen(faces: Dataset) -> None:
+    assert seen_rows(faces.index, 0, 0).to_pylist() == [True] * len(faces)
+
+
+def test_a_run_of_a_time_without_folds_goes_on(tmp_path: Path, faces: Dataset) -> None:
+    run = Run(recipe_named("expression-tiny"), faces.uri, str(tmp_path), "old")
+    old = to_json(run.recipe)
+    del old["data"]["folds"], old["data"]["fold"]
+    where = storage.join(run.checkpoints.uri, "step-00000001", "meta.json")
+    storage.write_bytes(where, json.dumps({"recipe": old}).encode())
+    _require_same(run, run.checkpoints)
+    changed = replace(run, recipe=replace(run.recipe, data=replace(run.recipe.data, folds=3)))
+    with pytest.raises(InputError, match=r"data\.folds = 0, now 3"):
+        _require_same(changed, changed.checkpoints)
