@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import time
@@ -15,17 +16,34 @@ from stargan_ray.runtime.session import commit
 RESULTS = Path(__file__).parent / "results"
 
 
-def alternate(rounds: int, **work: Callable[[], object]) -> dict[str, list[float]]:
-    """Seconds of each piece of work, taken in turn so that a slow minute of the machine meets all of them."""
+def alternate(
+    rounds: int, before: Callable[[], object] = lambda: None, **work: Callable[[], object]
+) -> dict[str, list[float]]:
+    """Seconds of each piece of work, taken in turn so that a slow minute of the machine meets all of them.
+
+    Args:
+        rounds: how often.
+        before: done before each of them, outside its time.
+        work: name -> what is timed.
+    """
     for run in work.values():
+        before()
         run()  # warm-up
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, run in work.items():
+            before()
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def throughput(seconds: dict[str, list[float]], of: str, to: str) -> dict[str, float]:
+    """How many times as fast one piece of work is as another: the median over the rounds, and the extremes."""
+    ratios = sorted(base / mine for mine, base in zip(seconds[of], seconds[to], strict=True))
+    shown = {"median": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
+    return {key: round(value, 3) for key, value in shown.items()}
 
 
 def report(name: str, command: str, seconds: dict[str, list[float]], **facts: Any) -> None:
@@ -44,6 +62,7 @@ def report(name: str, command: str, seconds: dict[str, list[float]], **facts: An
         "command": command,
         "commit": commit(),
         "hardware": hardware(),
+        "load": [round(each, 2) for each in os.getloadavg()],  # of 1, 5 and 15 minutes, this program's own included
         "seconds": seconds,
         **facts,
     }

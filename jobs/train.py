@@ -36,6 +36,8 @@ class Train:
             judge of identities is refused.
         judge: classifier that helps to choose a translator's best checkpoint; as above.
         init: run or model whose weights a new run starts from, where they fit.
+        embeddings: read f(source) of a translator that keeps the identity from beside the data, where jobs/embed.py
+            has put it, instead of computing it in each step; for augmentation that at most mirrors.
         crossfit: train a network for each of so many folds of the data, one after another, as NAME-fold-0 and so on;
             each leaves its fold out, so that jobs/refine.py can let it judge the fold's labels. 0 = one network of all.
         local: train in this process, without Ray.
@@ -49,6 +51,7 @@ class Train:
     identity: str = ""
     judge: str = ""
     init: str = ""
+    embeddings: bool = False
     crossfit: int = 0
     local: bool = False
     dry_run: bool = False
@@ -96,7 +99,7 @@ def main() -> None:
     from stargan_ray.runtime.session import Run, each_fold
 
     helpers = {"identity": job.identity} if job.identity else {}
-    whole = Run(recipe, job.data_uri, job.storage, job.name, helpers, job.judge, job.init)
+    whole = Run(recipe, job.data_uri, job.storage, job.name, helpers, job.judge, job.init, job.embeddings)
     runs = each_fold(whole, job.crossfit) if job.crossfit else [whole]
     for run in runs:
         outcome = (launch.fit_here if job.local else launch.fit)(run)

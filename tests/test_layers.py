@@ -49,7 +49,7 @@ RAY = {
     "runtime/launch.py",
     "runtime/records.py",
     "runtime/ingest.py",
-    "runtime/score_store.py",
+    "runtime/block_pool.py",
     "runtime/inspect.py",
     "runtime/demo.py",  # the version, for the report
 }

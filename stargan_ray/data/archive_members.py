@@ -1,4 +1,4 @@
-"""Members of archives, read in place: at random in .zip and .tar, in one pass through a .tar.gz.
+"""Members of archives, read in place: at random in .zip and .tar, in passes through a .tar.gz.
 
 No more than the size that was listed of a member is ever read of it.
 """
@@ -14,6 +14,8 @@ from typing import BinaryIO, cast
 from stargan_ray.data.archives import BROKEN, kind_of, unpacked
 from stargan_ray.errors import InputError
 
+_LOOK_BACK = 4 << 20  # bytes
+
 
 @functools.lru_cache(maxsize=1)
 def _zip(uri: str, _modified: int) -> tuple[zipfile.ZipFile, dict[int, zipfile.ZipInfo]]:
@@ -23,6 +25,19 @@ def _zip(uri: str, _modified: int) -> tuple[zipfile.ZipFile, dict[int, zipfile.Z
     """
     file = zipfile.ZipFile(unpacked(uri))
     return file, {member.header_offset: member for member in file.infolist()}
+
+
+@functools.lru_cache(maxsize=1)
+def _packed(uri: str, _modified: int) -> BinaryIO:
+    """The bytes of the .tar in a .tar.gz, kept where the last unit left them: the next one goes on from there.
+
+    To go back is to begin anew, but for what the buffer holds: units that follow each other overlap a little.
+    """
+    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, unpacked(uri)), _LOOK_BACK))
+
+
+def _stream(uri: str, modified: int) -> BinaryIO:
+    return _packed(uri, modified) if kind_of(uri) == "tar.gz" else unpacked(uri)
 
 
 def open_member(uri: str, modified: int, offset: int, size: int) -> BinaryIO:
@@ -42,7 +57,7 @@ def open_member(uri: str, modified: int, offset: int, size: int) -> BinaryIO:
             file, members = _zip(uri, modified)
             window = _Window(cast(BinaryIO, file.open(members[offset])), 0, size)
         else:
-            window = _Window(unpacked(uri), offset, size)
+            window = _Window(_stream(uri, modified), offset, size)
     except (*BROKEN, KeyError) as error:
         raise InputError(f"{uri} cannot be read as it was listed ({error}): get it again") from error
     return cast(BinaryIO, io.BufferedReader(window, 1 << 16))
@@ -85,7 +100,8 @@ class _Window(io.RawIOBase):
 def read_members(uri: str, modified: int, places: Sequence[tuple[int, int]]) -> Iterator[bytes | None]:
     """The bytes of some members, in the order given; None for one that cannot be read as it was listed.
 
-    A .tar.gz is gone through once, up to the last of them, which are all held in memory then.
+    A .tar.gz is gone through from where the last members were found, or from its beginning, up to the last of these,
+    which are all held in memory then.
 
     Args:
         uri: The archive.
@@ -95,25 +111,29 @@ def read_members(uri: str, modified: int, places: Sequence[tuple[int, int]]) -> 
     if kind_of(uri) == "zip":
         yield from (_read_member(uri, modified, *place) for place in places)
         return
-    found: dict[int, bytes | None] = {}
-    with unpacked(uri) as stream:
-        for offset, size in sorted(places) if kind_of(uri) == "tar.gz" else places:
-            try:
-                stream.seek(offset)
-                data = stream.read(size)
-                found[offset] = data if len(data) == size else None
-            except BROKEN:
-                found[offset] = None
-            if kind_of(uri) == "tar":
-                yield found.pop(offset)
-    if found:
-        yield from (found[offset] for offset, _ in places)
+    stream = _stream(uri, modified)
+    if kind_of(uri) == "tar":
+        with stream:
+            yield from (_read_part(stream, *place) for place in places)
+        return
+    found = {offset: _read_part(stream, offset, size) for offset, size in sorted(places)}
+    yield from (found[offset] for offset, _ in places)
+
+
+def _read_part(stream: BinaryIO, offset: int, size: int) -> bytes | None:
+    try:
+        stream.seek(offset)
+        data = stream.read(size)
+    except BROKEN:
+        return None
+    return data if len(data) == size else None
 
 
 def _read_member(uri: str, modified: int, offset: int, size: int) -> bytes | None:
     try:
-        with open_member(uri, modified, offset, size) as stream:
+        file, members = _zip(uri, modified)
+        with file.open(members[offset]) as stream:
             data = stream.read(size + 1)  # to its end, where the checksum is compared
-    except (*BROKEN, InputError):
+    except (*BROKEN, KeyError):
         return None
     return data if len(data) == size else None

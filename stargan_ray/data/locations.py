@@ -6,7 +6,7 @@ import functools
 import os
 import socket
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pyarrow.fs as pafs
 
@@ -89,8 +89,11 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
         )
     if not parts.netloc:
         raise StorageError(f"{uri} names no bucket: write s3://bucket/prefix")
+    for name, _ in parse_qsl(parts.query):
+        if name not in _S3_PARAMETERS:
+            raise StorageError(f"s3://{parts.netloc}{parts.path}: {unknown('parameter', name, _S3_PARAMETERS)}")
     settings = tuple((name, os.environ.get(name, "")) for name in _S3_VARIABLES)
-    return _s3(parts, settings), f"{parts.netloc}{unquote(parts.path)}".rstrip("/")
+    return _s3(parts.query, settings), f"{parts.netloc}{unquote(parts.path)}".rstrip("/")
 
 
 def local_path(uri: str) -> Path | None:
@@ -141,12 +144,12 @@ def shown(name: str) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _s3(parts: SplitResult, settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
-    """The S3 file system that a URI and the environment describe; one connection pool for each pair."""
-    given = dict(parse_qsl(parts.query))
-    for name in given:
-        if name not in _S3_PARAMETERS:
-            raise StorageError(f"s3://{parts.netloc}{parts.path}: {unknown('parameter', name, _S3_PARAMETERS)}")
+def _s3(query: str, settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
+    """The S3 file system that a URI's parameters and the environment describe; one connection pool for each pair.
+
+    The object is not among them: to look for the endpoint and connect anew costs more than to read a face.
+    """
+    given = dict(parse_qsl(query))
     values = dict(settings)
     endpoint = given.get("endpoint_override") or values["AWS_ENDPOINT_URL_S3"] or values["AWS_ENDPOINT_URL"]
     scheme, _, host = endpoint.rpartition("://")

@@ -7,6 +7,7 @@ images through a cache that outlives the task, decodes them, and returns one row
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -136,9 +137,16 @@ class RaySource:
 
 
 def _result(coming: Future[list[Any]]) -> list[Any]:
-    """The references; what a task says to people is said as it was, without Ray's layers around it."""
-    try:
+    """The references of a segment's windows."""
+    with said_plainly():
         return coming.result()
+
+
+@contextlib.contextmanager
+def said_plainly() -> Iterator[None]:
+    """What a task or actor says to people is said as it was, without Ray's layers around it."""
+    try:
+        yield
     except Exception as error:
         inner: BaseException | None = error
         while inner is not None and not isinstance(inner, InputError):

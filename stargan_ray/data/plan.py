@@ -83,6 +83,11 @@ class Plan(Protocol):
     """A function from (lane, window number) to a chunk."""
 
     @property
+    def rows(self) -> Ints:
+        """(N,) positions in the index of the rows that samples are drawn from."""
+        ...
+
+    @property
     def shape(self) -> Shape:
         """How batches are cut."""
         ...

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stargan_ray.data.embeddings import Embeddings
 from stargan_ray.data.plan import Plan
 from stargan_ray.data.pools import Pixels, load_pool
 from stargan_ray.data.shards import Dataset
@@ -79,13 +80,15 @@ class Batches:
     """The worker's share of the global batches from a step on.
 
     Iterating yields dicts: image roles as uint8 (b, 3, H, W) and labels as int64 (b,), on the device, b being
-    the worker's part of the global batch. ``waited`` sums the seconds spent waiting for data.
+    the worker's part of the global batch. With embeddings there is ``source_embedding`` too, float32 (b, V, I): of the
+    source as it is stored, and of its mirror image if V = 2. ``waited`` sums the seconds spent waiting for data.
     """
 
     source: Source
     plan: Plan
     lanes: Sequence[int]
     device: torch.device
+    embeddings: Embeddings | None = None
     waited: float = 0.0
 
     def steps(self, start: int, stop: int) -> Iterator[dict[str, Tensor]]:
@@ -99,24 +102,27 @@ class Batches:
             began = time.perf_counter()
             decoded = next(pools)
             # One copy a window: every step then indexes what is already on the device.
-            images, labels = self._join(window, decoded)
+            images, values = self._join(window, decoded)
             self.waited += time.perf_counter() - began
             pool = torch.from_numpy(np.concatenate(decoded)).to(self.device)
             del decoded  # the joined copy is the one in use
             for step in range(max(start, window * width), min(stop, (window + 1) * width)):
                 at = step - window * width
-                yield {n: pool[v[at]] for n, v in images.items()} | {n: v[at] for n, v in labels.items()}
+                yield {n: pool[v[at]] for n, v in images.items()} | {n: v[at] for n, v in values.items()}
 
     def _join(self, window: int, decoded: list[Pixels]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The lanes' chunks side by side: positions in the joined pool, and labels, (window, b) each."""
+        """The lanes' chunks side by side: positions in the joined pool, and labels and such, (window, b, …) each."""
         chunks = [self.plan.chunk(lane, window) for lane in self.lanes]
         offsets = np.cumsum([0] + [len(pool) for pool in decoded[:-1]])
         images = {
             name: np.concatenate([c.images[name] + o for c, o in zip(chunks, offsets, strict=True)], axis=1)
             for name in chunks[0].images
         }
-        labels = {name: np.concatenate([c.labels[name] for c in chunks], axis=1) for name in chunks[0].labels}
+        values = {name: np.concatenate([c.labels[name] for c in chunks], axis=1) for name in chunks[0].labels}
+        if self.embeddings is not None:
+            rows = np.concatenate([c.rows[c.images["source"]] for c in chunks], axis=1)
+            values["source_embedding"] = self.embeddings.of(rows)
         return (
             {name: torch.from_numpy(value).to(self.device) for name, value in images.items()},
-            {name: torch.from_numpy(value).to(self.device) for name, value in labels.items()},
+            {name: torch.from_numpy(value).to(self.device) for name, value in values.items()},
         )

@@ -1,8 +1,8 @@
 """Training augmentation of whole batches on the training device: crop, flip, rotation, scaling, colour.
 
 The draw is separate from its application and is made for the *global* batch from (seed, step, role), so that it
-depends neither on the number of workers nor on what ran before. One bilinear resampling does all geometry; windows
-of a number of pixels without rotation and zoom are cut out as they are.
+depends neither on the number of workers nor on what ran before. One bilinear resampling does all geometry; mirror
+images and windows of a number of pixels without rotation and zoom keep the pixels as they are.
 """
 
 from __future__ import annotations
@@ -65,6 +65,13 @@ class Augment:
         if not 0 <= self.rotation_degrees <= 180:
             raise InputError(f"data.augment.rotation_degrees = {self.rotation_degrees}: allowed is 0 to 180")
 
+    @property
+    def beyond_mirror(self) -> tuple[str, ...]:
+        """The fields that do more to an image than to mirror it."""
+        plain = Augment(crop=0.0)
+        names = ("crop", "crop_pixels", "rotation_degrees", "scale", "brightness", "contrast", "saturation")
+        return tuple(name for name in names if getattr(self, name) != getattr(plain, name))
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -89,6 +96,16 @@ class Draw:
         """The part of a worker."""
         colour, corner = (None if each is None else each[start:stop] for each in (self.colour, self.corner))
         return replace(self, geometry=self.geometry[start:stop], colour=colour, corner=corner)
+
+    @property
+    def mirrored(self) -> Tensor:
+        """(b,) whether each image is mirrored, where it is turned by less than a right angle."""
+        return self.geometry[:, 0, 0] < 0
+
+    def of_view(self, known: Tensor) -> Tensor:
+        """(b, V, I), what is known of each image first and of its mirror image last, -> (b, I) of the one drawn."""
+        mirrored = self.mirrored.to(known.device, non_blocking=True)
+        return torch.where(mirrored[:, None], known[:, -1], known[:, 0])
 
 
 def draw(config: Augment, batch: int, key: tuple[int, ...]) -> Draw:
@@ -120,7 +137,7 @@ def draw(config: Augment, batch: int, key: tuple[int, ...]) -> Draw:
         torch.from_numpy(factors.astype(np.float32)) if jitter.any() else None,
         corner,
         config.crop_pixels,
-        still=bool(config.crop_pixels) and not config.rotation_degrees and config.scale == (1.0, 1.0),
+        still=not config.crop and not config.rotation_degrees and config.scale == (1.0, 1.0),
     )
 
 
@@ -132,10 +149,10 @@ def to_float(images: Tensor) -> Tensor:
 def apply(images: Tensor, drawn: Draw) -> Tensor:
     """Augment uint8 images (b, 3, H, W); float in [-1, 1] comes back, (b, 3, H, W) or (b, 3, pixels, pixels)."""
     x = to_float(images)
-    geometry = drawn.geometry.to(x.device, non_blocking=True)
     if drawn.still:
-        x = torch.where(geometry[:, 0, 0, None, None, None] < 0, x.flip(3), x)
+        x = torch.where(drawn.mirrored.to(x.device, non_blocking=True)[:, None, None, None], x.flip(3), x)
     else:
+        geometry = drawn.geometry.to(x.device, non_blocking=True)
         grid = F.affine_grid(geometry, list(x.shape), align_corners=False)
         x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     if drawn.corner is not None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 # What a plan delivers for one step, on the device, this rank's share. Images are float in [-1, 1], (b, 3, H, W).
-# Domain plan: source, source_label (b,), target_label (b,), reference, reference2 (images of the target domain).
+# Domain plan: source, source_label (b,), target_label (b,), reference, reference2 (images of the target domain), and
+# source_embedding (b, I), f(source), where a run takes it from storage.
 # Identity plan: source, source_label (b,), person (b,) int64, K consecutive images per person.
 Batch = Mapping[str, Tensor]
 Networks = Mapping[str, Any]  # name -> module (or its DDP wrapper while a phase updates it): callables

@@ -53,7 +53,9 @@ class StarGANv2Identity(StarGANv2):
         return networks
 
     def embedding(self, networks: Networks, batch: Batch, step: Step) -> Tensor:
-        """f(x) (b, I) of the sources, computed once a step; no gradient reaches f or x."""
+        """f(x) (b, I) of the sources, stored or computed once a step; no gradient reaches f or x."""
+        if "source_embedding" in batch:
+            return batch["source_embedding"].type_as(batch["source"])
         if "embedding" not in step.scratch:
             step.scratch["embedding"] = self.source_embedding(networks, batch["source"])
         return step.scratch["embedding"]

@@ -6,6 +6,7 @@ Checkpoints are the run's own (``training/checkpoint.py``), so the same run cont
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,18 +24,11 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Source
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.cluster import require_cpus, start_ray
+from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
 from stargan_ray.runtime.records import ActorRecorder, Shown, make_tracking, start_actor
-from stargan_ray.runtime.session import (
-    Run,
-    for_plan,
-    load_helpers,
-    make_plan,
-    require_helpers,
-    run_worker,
-    thread_source,
-)
+from stargan_ray.runtime.session import Run, for_plan, load_helpers, make_plan, run_worker, thread_source
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker
@@ -149,11 +143,16 @@ def fit_here(run: Run) -> Outcome:
 def check(run: Run) -> tuple[Run, str]:
     """Find what is wrong before anything starts; returns the run, completed by its data, and their content hash."""
     dataset = open_dataset(run.data)
-    run = replace(run, recipe=for_plan(run.recipe, make_plan(run.recipe, dataset)))
-    require_helpers(run)
+    plan = make_plan(run.recipe, dataset)
+    run = replace(run, recipe=for_plan(run.recipe, plan))
+    loaded = load_helpers(run)
+    if run.embeddings:
+        require_stored(run.recipe, dataset, plan.rows, loaded)
+    for line in notes(run.recipe, loaded):
+        print(f"warning: {line}", file=sys.stderr)
     run.recipe.data.shape.lanes_of(0, run.recipe.scale.num_workers)
     storage.check_writable(run.uri)
-    refuse_registered(load_helpers(run))
+    refuse_registered(loaded)
     return run, dataset.manifest.content_hash
 
 

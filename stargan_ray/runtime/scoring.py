@@ -134,16 +134,36 @@ def _views(batch: Tensor, crops: Crops) -> tuple[Tensor, ...]:
     return (batch,) if crops == "one" else (batch, batch.flip(3))
 
 
-def score_rows(dataset: Dataset, rows: npt.NDArray[np.int64], scorer: Scorer, score: Score) -> Scores:
-    """(n, K) probabilities of the images at positions of the index; NaN where one cannot be decoded."""
-    found = np.full((len(rows), len(scorer.classes)), np.nan, np.float32)
+@dataclass(frozen=True)
+class Decoded:
+    """The images of some rows that can be decoded.
+
+    Attributes:
+        rows: how many were asked for.
+        places: (n,) which of them are here.
+        images: (n, 3, size, size), or None where n is 0.
+    """
+
+    rows: int
+    places: list[int]
+    images: Pixels | None
+
+
+def decode_rows(dataset: Dataset, size: int, rows: npt.NDArray[np.int64]) -> Decoded:
+    """Read and decode the images at positions of the index; one that cannot be decoded is left out."""
     images, places = [], []
     for place, data in enumerate(dataset.images(rows)):
         try:
-            images.append(decode(data, scorer.size))
+            images.append(decode(data, size))
             places.append(place)
         except UndecodableError:
             continue  # counted by its reason in the decisions
-    if images:
-        found[places] = score(np.stack(images))
+    return Decoded(len(rows), places, np.stack(images) if images else None)
+
+
+def score_decoded(decoded: Decoded, classes: int, score: Score) -> Scores:
+    """(rows, classes) probabilities; NaN where an image could not be decoded."""
+    found = np.full((decoded.rows, classes), np.nan, np.float32)
+    if decoded.images is not None:
+        found[decoded.places] = score(decoded.images)
     return found

@@ -28,6 +28,7 @@ from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Translator
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.runtime.dlib_identity import DLIB
+from stargan_ray.runtime.embedder_use import require_fit, stored_embeddings
 from stargan_ray.runtime.judges import refuse_name, refuse_start, require_helper
 from stargan_ray.runtime.models import LoadedModel, load_model
 from stargan_ray.runtime.pretrained import absolute_weights, local_weights, origins
@@ -63,6 +64,8 @@ class Run:
         helpers: helper name -> model (folder, run, URI or ``models:/…``), for the methods that need one.
         judge: a classifier for choosing the best checkpoint of a translator; empty = none.
         init: model or checkpoint whose weights a new run starts from; empty = the seed's.
+        embeddings: whether f(source) is read from beside the data (``jobs/embed.py``) instead of computed in each
+            step. It is the same number but for rounding, so a run may go on with or without.
     """
 
     recipe: Recipe
@@ -72,6 +75,7 @@ class Run:
     helpers: Mapping[str, str] = field(default_factory=dict)
     judge: str = ""
     init: str = ""
+    embeddings: bool = False
 
     def absolute(self) -> Run:
         """The same run with local paths that hold in any working directory: workers have their own."""
@@ -184,6 +188,9 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
     loaded = load_helpers(run)
     helpers = {name: _only_network(model) for name, model in loaded.items()}
     meta = {"run": run.name, **describe(dataset, loaded)}
+    stored = stored_embeddings(recipe, dataset, plan.rows, loaded) if run.embeddings else None
+    if run.embeddings:
+        meta["embeddings"] = "stored"
     if isinstance(plan, IdentityPlan):
         meta["people"] = plan.counts
     checkpoints = run.checkpoints
@@ -200,7 +207,7 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
         checkpoints.load_latest(state)
     elif run.init:
         meta["init"] = start_from(state, run.init)
-    batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device)
+    batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device, stored)
     hooks = make_hooks(recipe, dataset, run.judge, worker.device) if worker.rank == 0 else None
     return train(recipe, state, batches, worker, checkpoints, meta=meta, recorder=recorder, hooks=hooks)
 
@@ -219,7 +226,9 @@ def require_helpers(run: Run) -> None:
 def load_helpers(run: Run) -> dict[str, LoadedModel]:
     """The frozen networks that the method names."""
     require_helpers(run)
-    return {name: require_helper(name, load_model(run.helpers[name])) for name in sorted(run.recipe.method.helpers)}
+    loaded = {name: require_helper(name, load_model(run.helpers[name])) for name in sorted(run.recipe.method.helpers)}
+    require_fit(run.recipe.method, loaded)
+    return loaded
 
 
 def _only_network(model: LoadedModel) -> nn.Module:

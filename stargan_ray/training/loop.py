@@ -173,7 +173,10 @@ class _Run:
         for salt, role in enumerate(_ROLES):
             if role in batch:
                 drawn = transforms.draw(self.recipe.data.augment, shape.batch, (seed, step, salt))
-                batch[role] = transforms.apply(batch[role], drawn.rows(start, start + mine))
+                drawn = drawn.rows(start, start + mine)
+                batch[role] = transforms.apply(batch[role], drawn)
+                if (stored := f"{role}_embedding") in batch:
+                    batch[stored] = drawn.of_view(batch[stored])
         each = mine // self.recipe.train.accumulate
         for part in range(self.recipe.train.accumulate):
             rows = slice(part * each, (part + 1) * each)

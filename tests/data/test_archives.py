@@ -12,10 +12,12 @@ import struct
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import numpy as np
 import pytest
 
-from stargan_ray.data import archives
+from stargan_ray.data import archive_members, archives
 from stargan_ray.data.archive_members import open_member, read_members
 from stargan_ray.data.archives import Archive, kind_of, list_archive
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
@@ -194,6 +196,7 @@ def test_damage_is_one_line_or_one_member(tmp_path: Path, kind: str) -> None:
         with pytest.raises(InputError, match=f"a.{kind} is no whole {kind} archive"):
             listed(path)
     path.write_bytes(whole[: len(whole) // 4])  # cut after it was listed
+    archive_members._packed.cache_clear()  # and opened by another process
     if kind != "zip":
         assert next(read_members(str(path), 0, places)) is None
 
@@ -218,3 +221,54 @@ def test_what_is_refused_is_counted_with_the_rest(tmp_path: Path) -> None:
     )
     found = read_folder(FolderConfig(str(path)))
     assert [(each.path, each.reason) for each in found.skipped] == [("train/cat/link.jpg", "a link")]
+
+
+class Watched(io.RawIOBase):
+    """A stream that notes where it was made to go back."""
+
+    def __init__(self, stream: BinaryIO, back: list[int]) -> None:
+        self.stream, self.back = stream, back
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if offset < self.stream.tell():
+            self.back.append(offset)
+        return self.stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def test_units_in_the_order_of_a_packed_archive_go_through_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 24_000), dtype=np.uint8)  # more than a buffer
+    path = tmp_path / "a.tar.gz"
+    make_tar(path, [(tarfile.TarInfo(f"{n:02d}.jpg"), data.tobytes()) for n, data in enumerate(noise)])
+    offsets = listed(path).offsets
+    opened, back = [], []
+
+    def watched(uri: str) -> Watched:
+        opened.append(uri)
+        return Watched(archives.unpacked(uri), back)
+
+    monkeypatch.setattr(archive_members, "unpacked", watched)
+    monkeypatch.setattr(archive_members, "_LOOK_BACK", 1 << 15)
+    archive_members._packed.cache_clear()
+    for start in range(0, 40, 4):
+        places = [(offsets[f"{n:02d}.jpg",], 24_000) for n in range(start, start + 4)]
+        assert list(read_members(str(path), 0, places)) == [noise[n].tobytes() for n in range(start, start + 4)]
+    assert (len(opened), back) == (1, [])
+    assert list(read_members(str(path), 0, [(offsets["01.jpg",], 24_000)])) == [noise[1].tobytes()]
+    assert (len(opened), len(back)) == (1, 1)  # a unit that comes again, as after a kill
+    archive_members._packed.cache_clear()

@@ -56,6 +56,15 @@ def test_verbs_on_s3_named_by_the_uri(s3: str, s3_endpoint: str, monkeypatch: py
     check_verbs(f"{s3}/prefix?endpoint_override={host}&scheme=http&region=us-east-1")
 
 
+def test_the_objects_of_a_store_share_one_connection(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = storage.resolve(join(s3, "a"))[0]
+    assert storage.resolve(join(s3, "b", "c"))[0] is first
+    assert storage.resolve("s3://another-bucket/d")[0] is first
+    assert storage.resolve(join(s3, "a") + "?region=eu-west-1")[0] is not first
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    assert storage.resolve(join(s3, "a"))[0] is not first
+
+
 @pytest.mark.parametrize("remote", [False, True])
 def test_folder_round_trip(tmp_path: Path, request: pytest.FixtureRequest, remote: bool) -> None:
     uri = join(request.getfixturevalue("s3"), "checkpoint") if remote else str(tmp_path / "remote")

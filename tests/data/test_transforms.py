@@ -226,7 +226,47 @@ def test_rotation_and_scaling_are_torchvisions(angle: float, scale: float) -> No
 def test_a_mirror_image_is_torchvisions() -> None:
     x = images()
     out = apply(x, draw(Augment(crop=0.0, flip=1.0), 6, (0, 0, 0)))
-    torch.testing.assert_close(out, to_float(horizontal_flip(x)), rtol=0, atol=1e-5)
+    assert torch.equal(out, to_float(horizontal_flip(x)))
+
+
+def test_what_is_known_of_an_image_and_its_mirror_image_follows_the_draw() -> None:
+    """Also of a worker's part of the batch, and where the mirror image is not known because it is never drawn."""
+    config = Augment(crop=0.0)
+    x, drawn = images(8), draw(config, 8, (3, 1, 0))
+    known = torch.stack([to_float(x.clone()).flatten(1), to_float(x.flip(3)).flatten(1)], 1)
+    assert 0 < drawn.mirrored.sum() < 8
+    for start, stop in ((0, 8), (3, 7)):
+        part = drawn.rows(start, stop)
+        assert torch.equal(part.of_view(known[start:stop]), apply(x[start:stop], part).flatten(1))
+    never = draw(replace(config, flip=0.0), 8, (3, 1, 0))
+    assert torch.equal(never.of_view(known[:, :1]), known[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "beyond"),
+    [
+        ({"crop": 0.0}, ()),
+        ({"crop": 0.0, "flip": 0.0}, ()),
+        ({}, ("crop",)),
+        ({"crop": 0.0, "crop_pixels": 8}, ("crop_pixels",)),
+        ({"crop": 0.0, "rotation_degrees": 1.0, "scale": (1.0, 1.1)}, ("rotation_degrees", "scale")),
+        (
+            {"crop": 0.0, "brightness": 0.1, "contrast": 0.1, "saturation": 0.1},
+            ("brightness", "contrast", "saturation"),
+        ),
+    ],
+)
+def test_what_does_more_than_mirror_is_told(fields: dict[str, Any], beyond: tuple[str, ...]) -> None:
+    """And what does not keeps every pixel."""
+    config = Augment(**fields)
+    assert config.beyond_mirror == beyond
+    x = smooth()
+    out = apply(x, draw(config, 4, (0, 0, 0)))
+    plain = to_float(x.clone())
+    kept = out.shape == plain.shape and all(
+        torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(out, plain, strict=True)
+    )
+    assert kept is not bool(beyond)
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.2])

@@ -6,17 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stargan_ray.config import DataConfig, Recipe, TrainConfig
+from stargan_ray.data.embeddings import Embeddings
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.plan import Shape
+from stargan_ray.data.pools import load_pool
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, ThreadSource
-from stargan_ray.data.transforms import Augment
+from stargan_ray.data.transforms import Augment, to_float
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.runtime.session import make_plan
@@ -77,14 +80,24 @@ def with_train(recipe: Recipe = RECIPE, **fields: Any) -> Recipe:
     return replace(recipe, train=replace(recipe.train, **fields))
 
 
-def state_of(recipe: Recipe = RECIPE, worker: Worker | None = None, domains: int = 8) -> State:
-    return fresh_state(recipe, domains, worker or LocalWorker(), {"identity": Embedder()})
+def state_of(
+    recipe: Recipe = RECIPE, worker: Worker | None = None, domains: int = 8, embedder: nn.Module | None = None
+) -> State:
+    return fresh_state(recipe, domains, worker or LocalWorker(), {"identity": embedder or Embedder()})
 
 
-def batches_of(dataset: Dataset, recipe: Recipe, worker: Worker) -> Batches:
+def batches_of(dataset: Dataset, recipe: Recipe, worker: Worker, stored: Embeddings | None = None) -> Batches:
     plan = make_plan(recipe, dataset)
     lanes = recipe.data.shape.lanes_of(worker.rank, worker.world_size)
-    return Batches(ThreadSource(dataset, plan, lanes, recipe.data.size), plan, lanes, worker.device)
+    return Batches(ThreadSource(dataset, plan, lanes, recipe.data.size), plan, lanes, worker.device, stored)
+
+
+def embeddings_of(dataset: Dataset, embedder: nn.Module) -> Embeddings:
+    """What jobs/embed.py would store of every image and its mirror image."""
+    images = to_float(torch.from_numpy(load_pool(dataset, np.arange(len(dataset)), 32)))
+    with torch.no_grad():
+        vectors = torch.stack([embedder(images), embedder(images.flip(3))], 1).float()
+    return Embeddings(vectors.numpy(), np.arange(len(dataset), dtype=np.int32))
 
 
 def run(
@@ -95,10 +108,11 @@ def run(
     *,
     worker: Worker | None = None,
     recorder: Recorder | None = None,
+    stored: Embeddings | None = None,
     **options: Any,
 ) -> Outcome:
     worker = worker or LocalWorker()
-    batches = batches_of(dataset, recipe, worker)
+    batches = batches_of(dataset, recipe, worker, stored)
     return train(recipe, state, batches, worker, checkpoints, meta={"domains": []}, recorder=recorder, **options)
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from small import RECIPE, Embedder, batches_of, run, state_of, tensors, with_train
+from small import RECIPE, Embedder, batches_of, embeddings_of, run, state_of, tensors, with_train
 from torch import Tensor, multiprocessing, nn
 
 from stargan_ray.config import Recipe
 from stargan_ray.data.shards import Dataset, open_dataset
+from stargan_ray.data.transforms import Augment
 from stargan_ray.methods.base import Step
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
@@ -50,6 +51,8 @@ RECIPES["centres"] = replace(
     method=IdentityJudgeMethod(people=5, scale=8.0),
     data=replace(RECIPE.data, images_per_person=2),
 )
+# f(source) is not computed but taken from storage, by the lanes of each rank.
+RECIPES["stored"] = replace(RECIPES["identity"], name="stored", data=replace(RECIPE.data, augment=Augment(crop=0.0)))
 NAN = "nan on one rank"
 LIMIT = 1e-4  # far below most gradients of these networks
 
@@ -91,7 +94,8 @@ def trained(dataset: Dataset, recipe: Recipe, worker: Worker, folder: Path) -> t
         projection: Any = getattr(state.networks.get(name), "identity", None)
         if projection is not None:
             _waves(projection.weight)
-    outcome = run(dataset, recipe, state, Checkpoints(str(folder)), worker=worker)
+    stored = embeddings_of(dataset, Embedder().float()) if recipe.name == "stored" else None
+    outcome = run(dataset, recipe, state, Checkpoints(str(folder)), worker=worker, stored=stored)
     return state, outcome.metrics
 
 

@@ -6,6 +6,7 @@ taken over is counted by reason and listed: ``empty``, ``oversized``, ``not an i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ class FilesUnit:
     limits: Limits
     darkest: float = 0.0  # images with a lower mean grey value, of 255, are skipped
 
-    @property
+    @functools.cached_property  # asked for when the source is named and again when the unit is written
     def fingerprint(self) -> str:
         """Hash of the files' names, sizes, times and labels and of the limits."""
         entries = [entry.told() for entry in self.entries]
