@@ -50,11 +50,16 @@ class Judged:
 def write_report(
     judged: Judged, out: Path, facts: Mapping[str, Any], stages: Stages, peak_bytes: int
 ) -> dict[str, Any]:
-    """Measure and write report.json, report.html and grid.png; returns the content of report.json."""
+    """Measure and write report.json, report.html and grid.png; returns the content of report.json.
+
+    Raises:
+        InputError: a judge is no judge of this translator, because it trained it or is of another kind.
+    """
     start = time.perf_counter()
     dataset = open_dataset(judged.faces)
     domains = dataset.manifest.domains
     translator = load_model(judged.translator)
+    judges = open_judges(judged.expression_judge, judged.identity_judge, translator)
     faces = true_faces(dataset, translator.size, "test", PEOPLE)
     probes, gallery = (faces.take(rows) for rows in split_gallery(faces.persons, GALLERY, seed=_SEED))
     filtered, by_label = filter_against_truth(dataset, judged.decisions)
@@ -62,7 +67,6 @@ def write_report(
     embedder = load_model(judged.embedder)
     pairs = sample_pairs(faces.persons, 6_000, seed=_SEED)
     verified = verify(_embed(embedder, faces), faces.persons, pairs)
-    judges = open_judges(judged.expression_judge, judged.identity_judge, translator)
     moved, copied = _translated(translator, probes, gallery, judges, len(domains))
     times = {name.replace(" ", "_"): value for name, value in stages.seconds.items()}
     results = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from io import BytesIO
@@ -26,11 +27,14 @@ from stargan_ray.data.policies import Policy
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.data.writing import write_dataset
+from stargan_ray.errors import InputError
 from stargan_ray.evaluation.report import REQUIRED
 from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.runtime.demo_report import Judged, write_report
+from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.panel import open_panel
 from stargan_ray.runtime.refine import refine
 from stargan_ray.runtime.stages import Stages
@@ -95,10 +99,10 @@ def test_stages_side_by_side_count_once() -> None:
     assert stages.total_seconds == 7.0
 
 
-def untrained(method: AnyMethod, folder: Path) -> str:
+def untrained(method: AnyMethod, folder: Path, **more: Any) -> str:
     recipe = Recipe(method.name, "a test's", method, DataConfig(size=32), TrainConfig())
     state = fresh_state(recipe, len(EXPRESSIONS), LocalWorker(), {})
-    save_folder(state, folder, meta_for(recipe, domains=list(EXPRESSIONS)))
+    save_folder(state, folder, meta_for(recipe, domains=list(EXPRESSIONS), **more))
     return str(folder)
 
 
@@ -134,6 +138,25 @@ def test_the_report_has_every_key_and_copies_of_the_input_are_at_distance_zero(t
     page = (tmp_path / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert Image.open(BytesIO((tmp_path / "grid.png").read_bytes())).width > 9 * 32
+
+
+def test_the_report_is_not_written_by_the_embedder_that_trained_the_translator(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    faces = str(tmp_path / "faces")
+    write_dataset(faces, read_faces(FacesConfig(people=4, images_per_person=2, size=32), 128))
+    classifier = untrained(ExpressionMethod(width=2), tmp_path / "filter")
+    embedder = untrained(
+        IdentityMethod(width=0.05, middle_blocks=0, stem_stride=1, hidden=8, embedding=8), tmp_path / "embedder"
+    )
+    translator = untrained(
+        StarGANv2Identity(first=8, largest=16, bottleneck=8, depth=1, style_dim=8, latent_dim=4, identity_dim=8),
+        tmp_path / "translator",
+        helpers={"identity": {"uri": embedder, "content_hash": load_model(embedder).content_hash}},
+    )
+    judge = str(shutil.copytree(embedder, tmp_path / "judge"))
+    judged = Judged(faces, "", embedder, translator, classifier, judge, steps=0)
+    with pytest.raises(InputError, match="it is the identity network that trained it"):
+        write_report(judged, tmp_path, {}, Stages(tmp_path / "stages", Console(quiet=True)), 0)
 
 
 @pytest.mark.slow
