@@ -30,7 +30,8 @@ class Evaluate:
     """What is evaluated on what.
 
     Attributes:
-        model: a classifier or an embedder: model folder, checkpoint, run or models:/name@alias.
+        model: a classifier or an embedder: model folder, checkpoint, run or models:/name@alias; or dlib, the public
+            judge of identities from the extra judge.
         data: URI of an ingested data set.
         out: folder for evaluation.html and evaluation.json; a path or s3://bucket/prefix.
         splits: those to judge: train, val, test; none = all but train.

@@ -4,7 +4,7 @@
     python jobs/promote.py --model runs/first --alias challenger
     python jobs/promote.py --model models:/expression-translator@challenger            the challenger wins
 
-Names are face-expression, face-identity and expression-translator unless --name says otherwise.
+Names are face-expression, face-identity, face-identity-judge and expression-translator unless --name says otherwise.
 """
 
 from __future__ import annotations

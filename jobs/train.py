@@ -32,7 +32,8 @@ class Train:
         data_uri: URI of an ingested or refined data set.
         storage: URI under which the run's folder lies.
         name: of the run; the same name and storage continue it.
-        identity: embedder of the methods that keep the identity: a run, a folder, a URI or models:/NAME@ALIAS.
+        identity: embedder of the methods that keep the identity: a run, a folder, a URI or models:/NAME@ALIAS; a
+            judge of identities is refused.
         judge: classifier that helps to choose a translator's best checkpoint; as above.
         init: run or model whose weights a new run starts from, where they fit.
         embeddings: read f(source) of a translator that keeps the identity from beside the data, where jobs/embed.py

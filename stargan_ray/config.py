@@ -16,12 +16,14 @@ from stargan_ray.data.transforms import Augment
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 
-AnyMethod = ExpressionMethod | IdentityMethod | StarGANv2 | StarGANv2Identity
+AnyMethod = ExpressionMethod | IdentityMethod | IdentityJudgeMethod | StarGANv2 | StarGANv2Identity
 METHODS: dict[str, type[AnyMethod]] = {
-    method.name: method for method in (ExpressionMethod, IdentityMethod, StarGANv2, StarGANv2Identity)
+    method.name: method
+    for method in (ExpressionMethod, IdentityMethod, IdentityJudgeMethod, StarGANv2, StarGANv2Identity)
 }
 
 

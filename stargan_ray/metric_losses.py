@@ -1,4 +1,4 @@
-"""The triplet loss of the identity embedder and the choice of its triplets."""
+"""The losses of identity embedders: triplets and their choice, and for the judge classes with a margin."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from stargan_ray.errors import unknown
+from stargan_ray.errors import InputError, unknown
 
 Mining = Literal["random", "semi-hard", "batch-hard"]
 Triplets = tuple[Tensor, Tensor, Tensor]  # rows of anchors, positives and negatives, each (t,) int64
@@ -73,3 +73,45 @@ def _random_negatives(person: Tensor, noise: Tensor) -> Triplets:
     anchor, positive = torch.where(same & ~torch.eye(len(person), dtype=torch.bool, device=person.device))
     draw = (noise[anchor] + noise[positive]).masked_fill(same[anchor], -torch.inf)
     return anchor, positive, draw.argmax(1)
+
+
+class ArcFaceHead(nn.Module):
+    """Additive angular margin (Deng et al., 2019): unit embeddings (b, d) and who they show -> loss and accuracy.
+
+    Softmax over s·cos θ to the centres, where the angle to the own person's centre counts as if it were m larger.
+    Training needs it, a model does not: it knows nobody but the people of the training data.
+
+    Args:
+        people: number of centres, at least 2.
+        embedding: d.
+        margin_degrees: m.
+        scale: s, the inverse temperature of the softmax.
+    """
+
+    def __init__(self, people: int, embedding: int, margin_degrees: float, scale: float) -> None:
+        super().__init__()
+        # takes seconds to import: only who trains an embedder pays
+        from pytorch_metric_learning.losses import ArcFaceLoss
+        from pytorch_metric_learning.utils.common_functions import TorchInitWrapper
+
+        if people < 2:
+            raise InputError(f"people = {people}: allowed are values >= 2")
+        # Only directions count, so the length of a centre says how far one update turns it: with entries of 1, the
+        # library's default, centres would hardly leave their places. 0.01 is the authors'.
+        start = TorchInitWrapper(nn.init.normal_, std=0.01)
+        self.loss = ArcFaceLoss(people, embedding, margin=margin_degrees, scale=scale, weight_init_func=start)
+
+    def forward(self, vector: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss over the batch, and the share whose nearest centre is their person's, without a gradient.
+
+        Args:
+            vector: (b, d), unit length.
+            person: (b,) int64 below ``people``.
+        """
+        # In bf16 cosines are 0.004 apart near 1, and the scale makes that a quarter of a logit.
+        with torch.autocast(vector.device.type, enabled=False):
+            vector = vector.to(self.loss.W.dtype)
+            loss: Tensor = self.loss(vector, person)
+            with torch.no_grad():
+                accuracy = (self.loss.get_logits(vector).argmax(1) == person).float().mean()
+        return loss, accuracy

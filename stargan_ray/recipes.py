@@ -14,6 +14,7 @@ from stargan_ray.data.transforms import Augment
 from stargan_ray.errors import unknown
 from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import COPIED_RECIPE, IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.solver import Solver
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
@@ -118,12 +119,20 @@ def _expression_short() -> Recipe:
     )
 
 
-def _identity(name: str, about: str, method: IdentityMethod) -> Recipe:
+def _identity(
+    name: str, about: str, method: IdentityMethod | IdentityJudgeMethod, images_per_person: int, singles: float
+) -> Recipe:
     return Recipe(
         name,
         about,
         method,
-        DataConfig(size=128, shape=Shape(batch=128, lanes=16, window=16), augment=_FACES, images_per_person=4),
+        DataConfig(
+            size=128,
+            shape=Shape(batch=128, lanes=16, window=16),
+            augment=_FACES,
+            images_per_person=images_per_person,
+            singles=singles,
+        ),
         TrainConfig(
             steps=20_000,
             best="val/verification_accuracy",
@@ -152,6 +161,16 @@ _ALL = (
         "identity",
         "Siamese Xception, semi-hard triplets, margin 0.2",
         IdentityMethod(average=True, solver=Solver(kind="adam", peak=1e-3, total=20_000, warmup=500)),
+        images_per_person=4,
+        singles=0.25,
+    ),
+    # classes want many people in a batch, not many images of one, and none with a single image
+    _identity(
+        "identity-judge",
+        "ResNet-50, ArcFace with the published margin and scale: judges identities and never trains a translator",
+        IdentityJudgeMethod(backbone="resnet50", average=True),
+        images_per_person=2,
+        singles=0.0,
     ),
     Recipe(
         "identity-paper",
@@ -244,10 +263,19 @@ _ALL = (
     ),
     Recipe(
         "identity-judge-tiny",
-        "a small ResNet that judges identities and never trains a translator, 32 px",
-        IdentityMethod(backbone="test_resnet", input_size=48, hidden=128, embedding=128, solver=_adam(500, peak=1e-3)),
-        _tiny_data(batch=64, lanes=4),
-        _tiny(500, 250, best="val/verification_accuracy"),
+        "a small ResNet that judges identities by ArcFace and never trains a translator, 32 px",
+        IdentityJudgeMethod(
+            backbone="test_resnet",
+            input_size=48,
+            hidden=128,
+            embedding=128,
+            margin_degrees=15.0,
+            scale=16.0,
+            solver=_adam(500, peak=4e-3),
+        ),
+        replace(_tiny_data(batch=64, lanes=4), singles=0.0),
+        # the last is the best: the demo's 25 validation people are told apart half-way already, strangers are not
+        _tiny(500, 250),
         _CORES,
     ),
     Recipe(

@@ -90,6 +90,11 @@ class IdentityPlan:
         return album[np.argsort(turn, kind="stable")]
 
     @property
+    def classes(self) -> int:
+        """How many people are drawn, negatives included; every ``person`` is below it."""
+        return len(self._albums) + len(self._lonely)
+
+    @property
     def left_out(self) -> int:
         """Rows that no batch will hold: those of people with a single image, where they are no negatives."""
         return len(self.rows) - sum(map(len, self._albums)) - len(self._lonely)

@@ -17,6 +17,7 @@ INTENDED_USE = {
     "with images whose people agreed to it",
     "expression": "scoring the expression that a face shows, to filter noisy labels and judge translations",
     "identity": "measuring whether two images show the same person, to train and to judge translations",
+    "identity-judge": "judging whether translations still show the same person; refused as a training loss",
 }
 LIMITS = {
     "translator": "people, poses and light unlike the training data come out worse; the output is a "
@@ -26,16 +27,19 @@ LIMITS = {
     "identity": "not tested for fairness between groups of people: no ground for access control, "
     "surveillance or any other decision about people",
 }
+LIMITS["identity-judge"] = LIMITS["identity"]
 _INPUT = {
     "translator": "`image` (PNG, JPEG, WebP or BMP bytes of any size and mode), `target` (a domain), and "
     "optionally `reference` (image bytes), `intensity` (0 to 1), `seed`",
     "expression": "`image` (PNG, JPEG, WebP or BMP bytes of any size and mode)",
     "identity": "`image` (PNG, JPEG, WebP or BMP bytes of any size and mode)",
+    "identity-judge": "`image` (PNG, JPEG, WebP or BMP bytes of any size and mode)",
 }
 _OUTPUT = {
     "translator": "`image` (PNG bytes, {size} × {size} pixels)",
     "expression": "one probability for each domain",
     "identity": "`embedding` (a vector of unit length)",
+    "identity-judge": "`embedding` (a vector of unit length)",
 }
 
 

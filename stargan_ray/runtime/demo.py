@@ -200,7 +200,10 @@ class _Road:
     def _judges(self, data: dict[str, Any], after: Future[dict[str, Any]]) -> tuple[str, str]:
         """The second lane's later half: the translator waits for the embedder, not for these."""
         after.result()
-        return self.train("expression-judge-tiny", data)["folder"], self.train("identity-judge-tiny", data)["folder"]
+        # The expression judge is of the filter's kind, so its name has to say what it is for.
+        expression = self._registered("expression-judge-tiny", "face-expression-judge", data)
+        identity = self._registered("identity-judge-tiny", "face-identity-judge", data)
+        return expression["folder"], identity["folder"]
 
 
 def _beside(work: Callable[[], T]) -> Future[T]:

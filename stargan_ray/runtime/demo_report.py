@@ -23,6 +23,7 @@ from stargan_ray.evaluation.judging import Judges, Verdict, compare, judge, judg
 from stargan_ray.evaluation.pairs import sample_pairs, split_gallery
 from stargan_ray.evaluation.translations import Faces, LatentGuide, Requests, balanced_targets, copies, translate
 from stargan_ray.methods.base import Translator
+from stargan_ray.runtime.judges import open_judges
 from stargan_ray.runtime.models import LoadedModel, load_model
 from stargan_ray.runtime.stages import Stages
 from stargan_ray.runtime.validation import sample_grid
@@ -61,10 +62,7 @@ def write_report(
     embedder = load_model(judged.embedder)
     pairs = sample_pairs(faces.persons, 6_000, seed=_SEED)
     verified = verify(_embed(embedder, faces), faces.persons, pairs)
-    judges = Judges(
-        expression=load_model(judged.expression_judge).networks["classifier"],
-        identity=load_model(judged.identity_judge).networks["embedder"],
-    )
+    judges = open_judges(judged.expression_judge, judged.identity_judge, translator)
     moved, copied = _translated(translator, probes, gallery, judges, len(domains))
     times = {name.replace(" ", "_"): value for name, value in stages.seconds.items()}
     results = {

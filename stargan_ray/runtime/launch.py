@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -24,9 +25,17 @@ from stargan_ray.data.stream import Source
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.cluster import require_cpus, start_ray
 from stargan_ray.runtime.embedder_use import notes, require_stored
+from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
 from stargan_ray.runtime.records import ActorRecorder, Shown, make_tracking, start_actor
-from stargan_ray.runtime.session import Run, load_helpers, make_plan, run_worker, thread_source
+from stargan_ray.runtime.session import (
+    Run,
+    for_plan,
+    load_helpers,
+    make_plan,
+    run_worker,
+    thread_source,
+)
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker
@@ -76,8 +85,7 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
         NonFiniteError: never; it comes as InputError with the same line.
         KeyboardInterrupt: stopped by a person; the checkpoint is written.
     """
-    run = run.absolute()
-    data_hash = check(run)
+    run, data_hash = check(run.absolute())
     start_ray()
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -122,7 +130,7 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
 
 def fit_here(run: Run) -> Outcome:
     """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
-    data_hash = check(run)
+    run, data_hash = check(run)
     tracking = make_tracking(run, data_hash)
     device = "cuda" if run.recipe.scale.use_gpu else "cpu"
     status = "FAILED"
@@ -139,10 +147,11 @@ def fit_here(run: Run) -> Outcome:
     return outcome
 
 
-def check(run: Run) -> str:
-    """Find what is wrong before anything starts; returns the data's content hash."""
+def check(run: Run) -> tuple[Run, str]:
+    """Find what is wrong before anything starts; returns the run, completed by its data, and their content hash."""
     dataset = open_dataset(run.data)
     plan = make_plan(run.recipe, dataset)
+    run = replace(run, recipe=for_plan(run.recipe, plan))
     loaded = load_helpers(run)
     if run.embeddings:
         require_stored(run.recipe, dataset, plan.rows, loaded)
@@ -150,7 +159,8 @@ def check(run: Run) -> str:
         print(f"warning: {line}", file=sys.stderr)
     run.recipe.data.shape.lanes_of(0, run.recipe.scale.num_workers)
     storage.check_writable(run.uri)
-    return dataset.manifest.content_hash
+    refuse_registered(loaded)
+    return run, dataset.manifest.content_hash
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.runtime.mlflow_store import connect, default_store, tracking_uri
 
+HASH_TAG = "content_hash"  # of a version: the SHA-256 of its weights
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
@@ -49,6 +50,26 @@ def find_version(where: str, uri: str) -> tuple[str, str]:
     if not match:
         raise InputError(f"{where}: allowed are models:/<name>@<alias> and models:/<name>/<version>")
     return match["name"], _version(connect(uri), uri, **match.groupdict())
+
+
+def registered_hashes(name: str, uri: str = "") -> dict[str, str]:
+    """Content hash of the weights -> version, for every version of a registered model; empty when there is none.
+
+    Args:
+        name: of the registered model.
+        uri: of MLflow; empty = ``tracking_uri()``.
+
+    Raises:
+        InputError: MLflow cannot be reached.
+    """
+    uri = uri or tracking_uri()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        versions = connect(uri).search_model_versions(f"name = '{name}'")
+    except MlflowException as error:
+        raise InputError(f"MLflow at {uri} does not answer: {' '.join(str(error).split())}") from error
+    return {v.tags[HASH_TAG]: str(v.version) for v in versions if HASH_TAG in v.tags}
 
 
 def _version(client: Any, uri: str, name: str, alias: str | None, version: str | None) -> str:

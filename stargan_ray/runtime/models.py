@@ -5,7 +5,7 @@
         helpers/<name>/          the model folder of a frozen helper, e.g. the identity embedder
         meta.json                recipe, domains, size, lineage, licence; enough to rebuild the model
 
-A model folder has no discriminator and no optimiser. No pickle is read or written.
+A model folder has no discriminator, no class centres and no optimiser. No pickle is read or written.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from stargan_ray.data import storage
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.runtime.card import describe
+from stargan_ray.runtime.dlib_identity import DLIB
 from stargan_ray.runtime.lookup import fetch
 from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
 
-_TRAINING_ONLY = ("discriminator",)
+_TRAINING_ONLY = ("discriminator", "centres")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class LoadedModel:
 
     @property
     def kind(self) -> str:
-        """``expression``, ``identity`` or ``translator``."""
+        """``expression``, ``identity``, ``identity-judge`` or ``translator``."""
         return str(self.meta["kind"])
 
     @property
@@ -92,7 +93,8 @@ def load_model(where: str | Path, device: torch.device | str = "cpu") -> LoadedM
 
     Args:
         where: a model folder, a checkpoint, a run's prefix ``<storage>/<name>`` (its best checkpoint), each
-            as a path or URI, or ``models:/<name>@<alias>`` or ``models:/<name>/<version>`` of the registry.
+            as a path or URI, or ``models:/<name>@<alias>`` or ``models:/<name>/<version>`` of the registry; or
+            ``dlib``, the public judge of identities.
         device: where its networks go.
 
     Raises:
@@ -102,6 +104,10 @@ def load_model(where: str | Path, device: torch.device | str = "cpu") -> LoadedM
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device = {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    if where == DLIB:
+        from stargan_ray.runtime.public_judge import public_judge_model
+
+        return public_judge_model(torch.device(device))
     return _open(str(where), torch.device(device), {})
 
 
@@ -120,6 +126,10 @@ def export_model(where: str | Path, out: Path, helpers: Mapping[str, str | Path]
     Raises:
         InputError: as ``load_model``, or ``out`` is something else or cannot be written.
     """
+    if where == DLIB:
+        raise InputError(
+            f"{DLIB} is of another package, which has its weights: it is used by its name and not exported"
+        )
     model = _open(str(where), torch.device("cpu"), helpers or {})
     if out.exists() and (out.is_file() or any(out.iterdir())) and not _is_model(out):
         raise InputError(f"{out} exists and is no model folder: choose another one")

@@ -5,6 +5,7 @@ Images come as encoded bytes of any size and mode, in a DataFrame with the colum
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,14 @@ class RegisteredModel(_PythonModel):
             params: none are known.
 
         Returns:
-            translator: ``image`` (PNG bytes). identity: ``embedding`` (floats of unit length).
+            translator: ``image`` (PNG bytes). identity and identity-judge: ``embedding`` (floats of unit
+            length).
             expression: a probability for each domain.
 
         Raises:
             InputError: a row is not usable; it is named.
         """
-        answer = {"translator": _translation, "identity": _embedding, "expression": _probabilities}[self.model.kind]
+        answer = _ANSWERS[self.model.kind]
         rows = []
         for number, row in enumerate(model_input.to_dict("records")):
             try:
@@ -110,4 +112,10 @@ def _probabilities(model: LoadedModel, row: dict[str, Any]) -> dict[str, float]:
     return dict(zip(model.domains, logits.double().softmax(0).tolist(), strict=True))
 
 
+_ANSWERS: dict[str, Callable[[LoadedModel, dict[str, Any]], Mapping[str, Any]]] = {
+    "translator": _translation,
+    "identity": _embedding,
+    "identity-judge": _embedding,
+    "expression": _probabilities,
+}
 mlflow.models.set_model(RegisteredModel())

@@ -15,11 +15,16 @@ from stargan_ray import __version__
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.calibration import calibration_of
 from stargan_ray.runtime.card import card
-from stargan_ray.runtime.lookup import find_version
+from stargan_ray.runtime.lookup import HASH_TAG, find_version
 from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, default_store, experiment_id, find_run, tracking_uri
-from stargan_ray.runtime.models import export_model, load_model
+from stargan_ray.runtime.models import LoadedModel, export_model, load_model
 
-NAMES = {"expression": "face-expression", "identity": "face-identity", "translator": "expression-translator"}
+NAMES = {
+    "expression": "face-expression",
+    "identity": "face-identity",
+    "identity-judge": "face-identity-judge",
+    "translator": "expression-translator",
+}
 
 
 def register(
@@ -72,7 +77,7 @@ def register(
                 (place / "README.md").write_text(text, encoding="utf-8")
                 client.log_model_artifacts(logged.model_id, str(place))
             client.finalize_logged_model(logged.model_id, "READY")
-            return _add_version(client, name or wanted, logged, run_id, text, alias, _tags(meta, tags or {}))
+            return _add_version(client, name or wanted, logged, run_id, text, alias, _tags(model, meta, tags or {}))
     except (MlflowException, OSError) as error:
         raise InputError(f"cannot register {folder} in MLflow at {uri}: {' '.join(str(error).split())}") from error
 
@@ -152,7 +157,7 @@ def _signature(meta: Mapping[str, Any]) -> Any:
             ColSpec("long", "seed", required=False),
         ]
         outputs = [ColSpec("binary", "image")]
-    elif meta["kind"] == "identity":
+    elif meta["kind"] in ("identity", "identity-judge"):
         outputs = [ColSpec(Array(DataType.double), "embedding")]
     else:
         outputs = [ColSpec("double", name) for name in meta["domains"]]
@@ -171,10 +176,11 @@ def _example(meta: Mapping[str, Any]) -> Any:
     return pd.DataFrame([row])
 
 
-def _tags(meta: Mapping[str, Any], more: Mapping[str, str]) -> dict[str, str]:
+def _tags(model: LoadedModel, meta: Mapping[str, Any], more: Mapping[str, str]) -> dict[str, str]:
     told = ("kind", "method", "data_hash", "commit", "version", "licence", "pretrained")
     scores = {f"metric.{name}": f"{value:.6g}" for name, value in meta["metrics"].items()}
-    return {**{name: str(meta[name]) for name in told}, **scores, **more}
+    own = {HASH_TAG: model.content_hash, **{name: str(meta[name]) for name in told}}
+    return {**own, **scores, **more}
 
 
 def _add_version(

@@ -26,7 +26,10 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, Source, ThreadSource
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Translator
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
+from stargan_ray.runtime.dlib_identity import DLIB
 from stargan_ray.runtime.embedder_use import require_fit, stored_embeddings
+from stargan_ray.runtime.judges import refuse_name, refuse_start, require_helper
 from stargan_ray.runtime.models import LoadedModel, load_model
 from stargan_ray.runtime.pretrained import absolute_weights, local_weights, origins
 from stargan_ray.runtime.validation import make_hooks
@@ -112,7 +115,7 @@ def each_fold(run: Run, folds: int) -> list[Run]:
 
 
 def _absolute(where: str) -> str:
-    return where if not where or where.startswith("models:") else storage.absolute(where)
+    return where if where in ("", DLIB) or where.startswith("models:") else storage.absolute(where)
 
 
 def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
@@ -142,6 +145,24 @@ def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
     return DomainPlan(rows, labels, manifest.domains, groups, shape, seed, pairs, weights)
 
 
+def for_plan(recipe: Recipe, plan: Plan) -> Recipe:
+    """The recipe with what only the data can say: how many people a judge learns to tell apart.
+
+    Raises:
+        InputError: the recipe says another number.
+    """
+    method = recipe.method
+    if not isinstance(method, IdentityJudgeMethod):
+        return recipe
+    assert isinstance(plan, IdentityPlan)
+    if method.people not in (0, plan.classes):
+        raise InputError(
+            f"method.people = {method.people}: the batches are of {plan.classes} people of the data; "
+            f"allowed are 0 and {plan.classes}"
+        )
+    return replace(recipe, method=replace(method, people=plan.classes))
+
+
 def thread_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
     """Decode in a thread of this process."""
     return ThreadSource(dataset, plan, lanes, recipe.data.size)
@@ -154,9 +175,10 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
         InputError: something given cannot be used.
         NonFiniteError: training diverged.
     """
+    dataset = open_dataset(run.data, run.recipe.data.cache_mib << 20)
+    plan = make_plan(run.recipe, dataset)
+    run = replace(run, recipe=for_plan(run.recipe, plan))
     recipe = run.recipe
-    dataset = open_dataset(run.data, recipe.data.cache_mib << 20)
-    plan = make_plan(recipe, dataset)
     lanes = recipe.data.shape.lanes_of(worker.rank, worker.world_size)
     if len(lanes) * recipe.data.shape.share % recipe.train.accumulate:
         raise InputError(
@@ -197,12 +219,15 @@ def require_helpers(run: Run) -> None:
             f"{run.recipe.method.name} needs a model for {missing[0]!r}: give --{missing[0]} with a run, "
             "a folder, a URI or models:/NAME@ALIAS"
         )
+    for name in run.recipe.method.helpers:
+        refuse_name(name, run.helpers[name])
 
 
 def load_helpers(run: Run) -> dict[str, LoadedModel]:
     """The frozen networks that the method names."""
     require_helpers(run)
-    loaded = {name: load_model(run.helpers[name]) for name in sorted(run.recipe.method.helpers)}
+    names = sorted(run.recipe.method.helpers)
+    loaded = {name: require_helper(name, load_model(run.helpers[name])) for name in names}
     require_fit(run.recipe.method, loaded)
     return loaded
 
@@ -247,7 +272,7 @@ def start_from(state: State, where: str) -> dict[str, Any]:
     The averages start from the other's averages where it has them, as its networks do where it has no others.
     """
     folder = local_copy(where)
-    read_meta(folder)
+    refuse_start(state.method, read_meta(folder), where)
     report: dict[str, Any] = {"from": where, "fresh": []}
     for name, network in state.networks.items():
         plain, average = folder / f"{name}.safetensors", folder / f"{name}.average.safetensors"

@@ -9,6 +9,7 @@ from typing import Any
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig, to_json
 from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.runtime.models import load_model
 from stargan_ray.training.checkpoint import Checkpoints, save_folder
@@ -64,3 +65,10 @@ def build(root: Path) -> TinyModels:
         metrics = {"val/score": score, "speed/images_per_second": 9.0}
         saved.append(checkpoints.save(state, meta_for(recipe, metrics=metrics, helpers=helpers)))
     return TinyModels(root / "identity", root / "expression", root / "run", Path(saved[0]))
+
+
+def build_judge(folder: Path) -> Path:
+    """Save an untrained judge of identities."""
+    recipe = recipe_for(IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6), size=32)
+    save_folder(fresh_state(recipe, 3, LocalWorker(), {}), folder, meta_for(recipe))
+    return folder

@@ -22,7 +22,9 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.transforms import Augment
 from stargan_ray.methods.base import Step
 from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.metric_losses import ArcFaceHead
 from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.step import NonFiniteError, State
@@ -46,6 +48,11 @@ for mining in ("random", "batch-hard"):
     )
 # f(source) is not computed but taken from storage, by the lanes of each rank.
 RECIPES["stored"] = replace(RECIPES["identity"], name="stored", data=replace(RECIPE.data, augment=Augment(crop=0.0)))
+RECIPES["centres"] = replace(
+    with_train(steps=STEPS),
+    method=IdentityJudgeMethod(people=5, scale=8.0),
+    data=replace(RECIPE.data, images_per_person=2),
+)
 NAN = "nan on one rank"
 LIMIT = 1e-4  # far below most gradients of these networks
 
@@ -56,6 +63,14 @@ def scenario(name: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StarGANv2, "clip_value", LIMIT if name == "clipped" else 0.0)
         patch.setattr(IdentityMethod, "networks", lambda *_: {"embedder": Embedder()})
+        patch.setattr(
+            IdentityJudgeMethod,
+            "networks",
+            lambda method, *_: {
+                "embedder": Embedder(),
+                "centres": ArcFaceHead(method.people, 5, method.margin_degrees, method.scale),
+            },
+        )
         yield
 
 
