@@ -28,7 +28,14 @@ from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
 from stargan_ray.runtime.records import ActorRecorder, Shown, make_tracking, start_actor
-from stargan_ray.runtime.session import Run, for_plan, load_helpers, make_plan, run_worker, thread_source
+from stargan_ray.runtime.session import (
+    Run,
+    for_plan,
+    load_helpers,
+    make_plan,
+    run_worker,
+    thread_source,
+)
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker

@@ -226,7 +226,8 @@ def require_helpers(run: Run) -> None:
 def load_helpers(run: Run) -> dict[str, LoadedModel]:
     """The frozen networks that the method names."""
     require_helpers(run)
-    loaded = {name: require_helper(name, load_model(run.helpers[name])) for name in sorted(run.recipe.method.helpers)}
+    names = sorted(run.recipe.method.helpers)
+    loaded = {name: require_helper(name, load_model(run.helpers[name])) for name in names}
     require_fit(run.recipe.method, loaded)
     return loaded
 

@@ -46,13 +46,13 @@ for mining in ("random", "batch-hard"):
         method=IdentityMethod(mining=mining, margin=0.5),  # type: ignore[arg-type]
         data=replace(RECIPE.data, images_per_person=2),
     )
+# f(source) is not computed but taken from storage, by the lanes of each rank.
+RECIPES["stored"] = replace(RECIPES["identity"], name="stored", data=replace(RECIPE.data, augment=Augment(crop=0.0)))
 RECIPES["centres"] = replace(
     with_train(steps=STEPS),
     method=IdentityJudgeMethod(people=5, scale=8.0),
     data=replace(RECIPE.data, images_per_person=2),
 )
-# f(source) is not computed but taken from storage, by the lanes of each rank.
-RECIPES["stored"] = replace(RECIPES["identity"], name="stored", data=replace(RECIPE.data, augment=Augment(crop=0.0)))
 NAN = "nan on one rank"
 LIMIT = 1e-4  # far below most gradients of these networks
 
