@@ -25,7 +25,7 @@ from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import validation
-from stargan_ray.runtime.session import Run, _require_same, make_plan
+from stargan_ray.runtime.session import Run, _latest_meta, _require_same, make_plan
 
 HASHES = [hashlib.sha256(bytes([k % 256, k // 256])).hexdigest() for k in range(3000)]
 
@@ -81,7 +81,8 @@ def test_a_run_of_a_time_without_folds_goes_on(tmp_path: Path, faces: Dataset) -
     del old["data"]["folds"], old["data"]["fold"]
     where = storage.join(run.checkpoints.uri, "step-00000001", "meta.json")
     storage.write_bytes(where, json.dumps({"recipe": old}).encode())
-    _require_same(run, run.checkpoints)
+    latest = _latest_meta(run.checkpoints)
+    _require_same(run, latest)
     changed = replace(run, recipe=replace(run.recipe, data=replace(run.recipe.data, folds=3)))
     with pytest.raises(InputError, match=r"data\.folds = 0, now 3"):
-        _require_same(changed, changed.checkpoints)
+        _require_same(changed, latest)
