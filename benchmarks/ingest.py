@@ -117,8 +117,10 @@ def measure(name: str, root: Path, out: Path) -> None:
         }
         seconds |= {f"two_{key}": values for key, values in alternate(ROUNDS, clear, **two).items()}
     ratios = {
-        f"{prefix}ingest to {prefix}{base}": throughput(seconds, f"{prefix}ingest", f"{prefix}{base}")
-        for prefix in ("", "cold_", "two_")
+        f"{prefix}ingest{clock} to {prefix}{base}{clock}": throughput(
+            seconds, f"{prefix}ingest{clock}", f"{prefix}{base}{clock}"
+        )
+        for prefix, clock in (("", ""), ("", "_cpu"), ("cold_", ""), ("two_", ""))
         for base in ("bare", "bare_checked")
     }
     files = len(list(walk(str(root)))) if root.is_dir() else len(zipfile.ZipFile(root).namelist())
