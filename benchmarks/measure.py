@@ -25,17 +25,22 @@ def alternate(
         rounds: how often.
         before: done before each of them, outside its time.
         work: name -> what is timed.
+
+    Returns:
+        name -> seconds of each round, and ``<name>_cpu`` -> those that this process was computing: on a machine that
+        others use too, only these tell what the work costs.
     """
     for run in work.values():
         before()
         run()  # warm-up
-    seconds: dict[str, list[float]] = {name: [] for name in work}
+    seconds: dict[str, list[float]] = {name: [] for name in work} | {f"{name}_cpu": [] for name in work}
     for _ in range(rounds):
         for name, run in work.items():
             before()
-            start = time.perf_counter()
+            start, computed = time.perf_counter(), time.process_time()
             run()
             seconds[name].append(time.perf_counter() - start)
+            seconds[f"{name}_cpu"].append(time.process_time() - computed)
     return seconds
 
 
@@ -48,7 +53,7 @@ def throughput(seconds: dict[str, list[float]], of: str, to: str) -> dict[str, f
 
 def report(name: str, command: str, seconds: dict[str, list[float]], **facts: Any) -> None:
     """Print medians and ratios to the first entry, and write the raw data."""
-    medians = {key: statistics.median(values) for key, values in seconds.items()}
+    medians = {key: statistics.median(values) for key, values in seconds.items() if not key.endswith("_cpu")}
     base_name, base = next(iter(medians.items()))
     print(f"{name}  (baseline: {base_name})")
     for key, value in medians.items():

@@ -142,7 +142,15 @@ def measure(name: str, work: Path) -> None:
     seconds["pool_scoring_without_start"] = [
         whole - start for whole, start in zip(seconds["pool_scoring"], seconds["pool_start"], strict=True)
     ]
-    pairs = {each: each.partition("_")[0] + "_bare" for each in seconds if "scoring" in each or "refine" in each}
+    pairs = {
+        "one_scoring": "one_bare",
+        "one_scoring_cpu": "one_bare_cpu",
+        "one_refine": "one_bare",
+        "one_refine_cpu": "one_bare_cpu",
+        "threads_scoring": "threads_bare",
+        "pool_scoring": "pool_bare",
+        "pool_scoring_without_start": "pool_bare",
+    }
     report(
         f"refine-{name}",
         f"python benchmarks/refine.py {name}",

@@ -120,7 +120,7 @@ def size(uri: str) -> int:
     return int(info.size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there is one for every file of a data set
 class Listed:
     """Something that lies in a folder; a link stands for what it points to."""
 

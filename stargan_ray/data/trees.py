@@ -24,7 +24,7 @@ _DEEPEST = 4  # folders that lie around a layout, as in an archive of a folder o
 _SIDE_BY_SIDE = 16  # objects that are waited for at once: a bucket answers late, but many at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """Where the bytes of one file are."""
 
@@ -32,6 +32,10 @@ class File:
     size: int  # bytes
     modified: int  # ns: a changed file is read again
     offset: int | None = None  # in the archive at the URI; None is the file at the URI itself
+
+    def told(self) -> tuple[str, int, int, int | None]:
+        """All of it, as JSON values."""
+        return self.uri, self.size, self.modified, self.offset
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def _table(items: Sequence[Row] | Sequence[Truth], schema: pa.Schema) -> pa.Tabl
 
 
 def write_table(uri: str, table: pa.Table) -> int:
-    """Write a table as one Parquet file, in row groups that can be read alone; gives the file's bytes.
+    """Write a table as one Parquet file; images in row groups that can be read alone. Gives the file's bytes.
 
     Raises:
         StorageError: If the URI cannot be written.
@@ -187,7 +187,8 @@ def write_table(uri: str, table: pa.Table) -> int:
     pq.write_table(
         table,
         sink,
-        row_group_size=ROW_GROUP,
+        # Tables without images are read whole: small groups would take several times the room and the time.
+        row_group_size=ROW_GROUP if "image" in table.column_names else None,
         # Images are compressed already; trying again costs time and gains nothing.
         compression={name: "zstd" if name in labels else "none" for name in table.column_names},
         use_dictionary=labels,

@@ -38,7 +38,7 @@ class Limits:
     max_pixels: int = 64_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A file to take over, and what the layout says of it."""
 
@@ -51,7 +51,7 @@ class Entry:
 
     def told(self) -> list[object]:
         """All that the row depends on, as JSON values."""
-        return [*(vars(self) | {"file": None}).values(), *vars(self.file).values()]
+        return [self.key, self.split, self.domain, self.identity, self.box, *self.file.told()]
 
 
 @dataclass(frozen=True)
