@@ -30,7 +30,7 @@ from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.loop import fresh_state, train
 from stargan_ray.training.worker import LocalWorker
 
-STEPS = 30
+STEPS = 150
 PEOPLE = 64
 
 
@@ -79,7 +79,7 @@ def main() -> None:
             write_dataset(uri, read_faces(faces, 512))
             dataset = open_dataset(uri)
             seconds = alternate(
-                7,
+                5,
                 bare=lambda recipe=recipe: bare(recipe),  # type: ignore[misc]
                 whole=lambda recipe=recipe, dataset=dataset: whole(recipe, dataset, folder),  # type: ignore[misc]
             )
