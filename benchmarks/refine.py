@@ -41,8 +41,8 @@ from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.worker import LocalWorker
 
-ROUNDS = 2
-ROWS = {"expression-tiny": 4_096, "expression-short": 4_096, "expression": 512}  # some ten seconds of a core each
+ROUNDS = 5
+ROWS = {"expression-tiny": 16_384, "expression-short": 4_096, "expression": 512}  # some ten seconds of a core each
 
 KEEP = Policy(rule="soft", threshold=0.0)  # every row stays, which is the most to write
 

@@ -21,6 +21,9 @@ from stargan_ray.runtime.progress import display
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MOST_UNITS = 8  # of a task: what a killed process has to do again
+_LEAST_TURNS = 4  # of each process, so that they end at about the same time
+
 
 def ingest(
     source: Source,
@@ -96,7 +99,8 @@ def _ray_map(
         import ray
 
         require_cpus(1, "a task that reads or draws (no node has a whole CPU)")
-        data = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
+        blocks = _blocks(len(tasks), parallel or int(ray.cluster_resources()["CPU"]))
+        data = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=blocks)
         done = data.map(_call, fn_args=(function,), compute=ray.data.TaskPoolStrategy(size=parallel))
         for row in done.iter_rows():
             if isinstance(row["written"], str):
@@ -104,6 +108,11 @@ def _ray_map(
             yield row["written"]
 
     return run
+
+
+def _blocks(units: int, processes: int) -> int:
+    """How many tasks of Ray Data: one that reads a single shard of small faces ends before the next is handed out."""
+    return -(-units // max(1, min(_MOST_UNITS, units // (_LEAST_TURNS * processes))))
 
 
 def _call(row: dict[str, Task], function: Callable[[Task], Written]) -> dict[str, Written | str]:
