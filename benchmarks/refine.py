@@ -42,7 +42,7 @@ from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.worker import LocalWorker
 
 ROUNDS = 5
-ROWS = {"expression-tiny": 16_384, "expression-short": 4_096, "expression": 512}  # some ten seconds of a core each
+ROWS = {"expression-tiny": 16_384, "expression-short": 4_096, "expression": 768}  # some ten seconds of a core each
 
 KEEP = Policy(rule="soft", threshold=0.0)  # every row stays, which is the most to write
 
@@ -108,8 +108,7 @@ def measure(name: str, work: Path) -> None:
     scorer = make_model(name, work / name)
     data = str(work / f"faces-{size}-{rows}")
     dataset = make_data(size, rows, data)
-    # enough blocks for a pool to share; of the published network, whose blocks take minutes, smaller ones
-    block = min(BLOCK, rows // 8)
+    block = max(BATCH, min(BLOCK, rows // 8))  # enough blocks for a pool to share, none smaller than a batch
     out = work / "out"
 
     def clear() -> None:
