@@ -165,7 +165,7 @@ def for_plan(recipe: Recipe, plan: Plan) -> Recipe:
 
 def thread_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
     """Decode in a thread of this process."""
-    return ThreadSource(dataset, plan, lanes, recipe.data.size)
+    return ThreadSource(dataset, plan, lanes, recipe.data.size, recipe.data.cache_mib << 20)
 
 
 def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Recorder) -> Outcome:
