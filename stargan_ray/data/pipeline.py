@@ -118,6 +118,10 @@ class RaySource:
         content_hash = self.dataset.manifest.content_hash
         return _Reading(self.dataset.uri, content_hash, self.cache_bytes, self.size, digest, rows)
 
+    def loader(self, segment: range) -> WindowLoader:
+        """What makes the windows of a segment."""
+        return WindowLoader(self._reading, self.plan, tuple(self.lanes), segment.start)
+
     def _decode(self, segment: range) -> list[Any]:
         """References to the decoded windows of a segment, in order, when all are there.
 
@@ -129,11 +133,10 @@ class RaySource:
         from ray.data import DataContext, TaskPoolStrategy
 
         DataContext.get_current().execution_options.preserve_order = True
-        loader = WindowLoader(self._reading, self.plan, tuple(self.lanes), segment.start)
         # One window a block: reading the number and decoding the window fuse into one task.
         numbers = ray.data.range(len(segment), override_num_blocks=len(segment))
         decoded = numbers.map_batches(
-            loader,
+            self.loader(segment),
             batch_size=1,
             compute=TaskPoolStrategy(size=self.readers),
             num_cpus=self.cpus,

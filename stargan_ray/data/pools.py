@@ -61,7 +61,7 @@ class _Kept:
 
     def __call__(self, rows: npt.NDArray[np.int64]) -> Pixels:
         places = np.searchsorted(self._rows, rows)
-        if len(new := places[~self._there[places]]):
+        if len(new := np.unique(places[~self._there[places]])):
             self._images[new] = load_pool(self._dataset, self._rows[new], self._size)
             self._there[new] = True
         return self._images[places]
