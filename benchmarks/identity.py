@@ -30,7 +30,7 @@ from stargan_ray.data.writing import write_dataset
 from stargan_ray.methods.base import Step
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.recipes import recipe_named
-from stargan_ray.runtime.session import make_plan
+from stargan_ray.runtime.plans import make_plan
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.loop import fresh_state, train
 from stargan_ray.training.worker import LocalWorker

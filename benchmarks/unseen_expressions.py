@@ -39,8 +39,9 @@ from stargan_ray.evaluation.roc import auc_estimate
 from stargan_ray.evaluation.verification import PROTOCOL, Album, judge_pairs
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import cli, ingest, launch
+from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.models import load_model
-from stargan_ray.runtime.session import Run, commit
+from stargan_ray.runtime.run import Run
 
 RECIPE = "identity-64"
 _DRAWN = 4 * PROTOCOL  # pairs of each kind, of which a group is a part
