@@ -171,7 +171,7 @@ def main() -> None:
         "commit": commit(),
         "hardware": hardware(),
         "recipe": RECIPE,
-        "conditions": {**asdict(proof), "out": str(proof.out)},
+        "conditions": {name: value for name, value in asdict(proof).items() if name != "out"},
         "manifest": open_dataset(data).manifest.content_hash,
     }
     path = RESULTS / "unseen-expressions.json"
