@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from stargan_ray.data.plan import Ints, Plan
-from stargan_ray.data.pools import Load, Pixels, pool_loader
+from stargan_ray.data.pools import Load, Pixels, Window, pool_loader
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
 
@@ -92,7 +92,7 @@ class RaySource:
     readers: int = 1
     cpus: float = 1.0
 
-    def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
+    def windows(self, start: int, stop: int) -> Iterator[Window]:
         """See ``Source``."""
         import ray
 
@@ -109,7 +109,8 @@ class RaySource:
                     for row in range(table.num_rows):
                         window = table["window"][row].as_py()
                         assert window == next(expected), f"Ray Data delivered window {window} out of turn"
-                        yield self._split(table, row)
+                        chunks = [self.plan.chunk(lane, window) for lane in self.lanes]
+                        yield Window(chunks, self._split(table, row))
 
     @functools.cached_property
     def _reading(self) -> _Reading:

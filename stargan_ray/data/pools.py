@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from stargan_ray.data.decode import UndecodableError, decode
+from stargan_ray.data.plan import Chunk
 from stargan_ray.data.shards import Dataset
 from stargan_ray.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
+
+
+class Window(NamedTuple):
+    """A window of a worker: the chunk of each of its lanes, and its images, (U, 3, H, W) in the order of ``rows``."""
+
+    chunks: list[Chunk]
+    pools: list[Pixels]
+
+
 Load = Callable[[npt.NDArray[np.int64]], Pixels]  # (U,) positions in an index -> (U, 3, H, W)
 
 

@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 
 from stargan_ray.data.embeddings import Embeddings
-from stargan_ray.data.plan import Plan
-from stargan_ray.data.pools import Pixels, pool_loader
+from stargan_ray.data.plan import Chunk, Plan
+from stargan_ray.data.pools import Window, pool_loader
 from stargan_ray.data.shards import Dataset
 
 
 class Source(Protocol):
     """Decoded pools of some lanes, window after window."""
 
-    def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
-        """For each window of [start, stop): one (U, 3, H, W) array a lane, in the order of ``Chunk.rows``."""
+    def windows(self, start: int, stop: int) -> Iterator[Window]:
+        """Each window of [start, stop), lane by lane."""
         ...
 
 
@@ -49,9 +49,9 @@ class ThreadSource:
     size: int
     keep_bytes: int = 0
 
-    def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
+    def windows(self, start: int, stop: int) -> Iterator[Window]:
         """See ``Source``."""
-        ready: queue.SimpleQueue[list[Pixels] | BaseException] = queue.SimpleQueue()
+        ready: queue.SimpleQueue[Window | BaseException] = queue.SimpleQueue()
         wanted = threading.Semaphore(1)  # the first window, then one more for each that is taken
         ended = threading.Event()
         load = pool_loader(self.dataset, self.plan.rows, self.size, self.keep_bytes)
@@ -62,8 +62,8 @@ class ThreadSource:
                     wanted.acquire()
                     if ended.is_set():
                         return
-                    chunks = (self.plan.chunk(lane, window) for lane in self.lanes)
-                    ready.put([load(c.rows) for c in chunks])
+                    chunks = [self.plan.chunk(lane, window) for lane in self.lanes]
+                    ready.put(Window(chunks, [load(c.rows) for c in chunks]))
             except BaseException as error:  # handed to the consumer, who raises it
                 ready.put(error)
 
@@ -76,7 +76,7 @@ class ThreadSource:
             wanted.release()
 
 
-def _taken(ready: queue.SimpleQueue[list[Pixels] | BaseException], wanted: threading.Semaphore) -> list[Pixels]:
+def _taken(ready: queue.SimpleQueue[Window | BaseException], wanted: threading.Semaphore) -> Window:
     """The next window; the thread begins the one after it."""
     item = ready.get()
     if isinstance(item, BaseException):
@@ -107,12 +107,12 @@ class Batches:
         if start >= stop:
             return
         first, last = start // width, (stop - 1) // width
-        pools = self.source.windows(first, last + 1)
+        windows = self.source.windows(first, last + 1)
         for window in range(first, last + 1):
             began = time.perf_counter()
-            decoded = next(pools)
+            chunks, decoded = next(windows)
             # One copy a window: every step then indexes what is already on the device.
-            images, values = self._join(window, decoded)
+            images, values = self._join(chunks)
             self.waited += time.perf_counter() - began
             pool = torch.from_numpy(np.concatenate(decoded)).to(self.device)
             del decoded  # the joined copy is the one in use
@@ -123,10 +123,9 @@ class Batches:
                     n: v[at] for n, v in values.items()
                 }
 
-    def _join(self, window: int, decoded: list[Pixels]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _join(self, chunks: list[Chunk]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The lanes' chunks side by side: positions in the joined pool, and labels and such, (window, b, …) each."""
-        chunks = [self.plan.chunk(lane, window) for lane in self.lanes]
-        offsets = np.cumsum([0] + [len(pool) for pool in decoded[:-1]])
+        offsets = np.cumsum([0] + [len(chunk.rows) for chunk in chunks[:-1]])
         images = {
             name: np.concatenate([c.images[name] + o for c, o in zip(chunks, offsets, strict=True)], axis=1)
             for name in chunks[0].images

@@ -104,7 +104,7 @@ class _Run:
         for raw in self.batches.steps(self.state.step, config.steps):
             parts = cut(self.recipe, raw, self.batches.lanes, self.state.step)
             # Dropout draws from the global generator: seeded by step, a resumed run draws the same.
-            torch.manual_seed((config.seed << 40) + (self.state.step << 12) + self.worker.rank)
+            _seed((config.seed << 40) + (self.state.step << 12) + self.worker.rank, self.worker.device)
             # ------------------------------------------------------------------------------------ the step
             values = run_step(self.state, self.worker, parts, ema=config.ema, bf16=config.precision == "bf16")
             # ---------------------------------------------------------------------------------------------
@@ -192,6 +192,13 @@ class _Run:
             for buffer in network.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(self.worker.mean(buffer))
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """As ``torch.manual_seed``, which asks for devices of every kind and takes forty times as long."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
 
 
 def _due(step: int, every: int) -> bool:

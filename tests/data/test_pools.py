@@ -117,8 +117,8 @@ def test_tasks_of_one_process_share_what_is_kept(dataset: Dataset, decoded: Coun
     assert [table["window"][0].as_py() for table in tables] == list(range(2, 9))
     assert (max(decoded.files.values()) == 1) is keeps
     here = ThreadSource(dataset, plan, range(2), SIZE).windows(2, 9)
-    for table, pool in zip(tables, here, strict=True):
-        assert table["pixels"][0].as_buffer().to_pybytes() == np.concatenate(pool).tobytes()
+    for table, window in zip(tables, here, strict=True):
+        assert table["pixels"][0].as_buffer().to_pybytes() == np.concatenate(window.pools).tobytes()
 
 
 def test_a_run_on_other_rows_of_the_same_data_keeps_its_own(dataset: Dataset) -> None:

@@ -134,7 +134,7 @@ def test_at_most_two_windows_are_in_memory(dataset: Dataset, monkeypatch: pytest
     one_lane = range(1)
     source = ThreadSource(dataset, plan_of(dataset), one_lane, 32)
     for taken, window in enumerate(source.windows(0, 6), 1):
-        assert len(window) == 1
+        assert len(window.pools) == 1
         if taken < 6:
             assert ticket.begun[taken].wait(30)  # the next one is read ahead …
         assert ticket.made <= taken + 1  # … and no other, however long this one is used
