@@ -142,3 +142,16 @@ def test_a_run_of_a_time_without_data_hashes_goes_on(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(f'"data_hash": "{told["data_hash"]}",', ""))
     assert "data_hash" not in read_meta(path.parent)
     assert trained(run, 4).step == 4
+
+
+def test_a_run_with_dropout_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """Dropout draws from the process's generator, which is set to the step."""
+    base = tiny_recipe("expression-tiny")
+    recipe = replace(base, method=replace(base.method, dropout=0.5))
+    data = population(tmp_path / "a", 0)
+    whole, parted = (Run(recipe, data, str(tmp_path / "runs"), name) for name in ("whole", "parted"))
+    expected = trained(whole, 4).checkpoint
+    trained(parted, 3)
+    torch.manual_seed(999)
+    found = trained(parted, 4).checkpoint
+    assert same(*(load_file(Path(uri) / "classifier.safetensors") for uri in (expected, found)))
