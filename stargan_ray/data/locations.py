@@ -140,6 +140,8 @@ def parent(uri: str) -> str:
 
 def shown(name: str) -> str:
     """The name as text that can be stored; another text than the name where that is no UTF-8."""
+    if name.isascii():
+        return name
     return os.fsencode(name).decode("utf-8", "replace")
 
 

@@ -14,9 +14,8 @@ import os
 import shutil
 import stat
 import uuid
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -45,13 +44,24 @@ __all__ = [
     "write_bytes",
 ]
 
+_READ_BYTES = 8 << 20
 
-def read_bytes(uri: str) -> bytes:
+
+def read_bytes(uri: str, expected: int = 0) -> bytes:
     """The whole object.
+
+    Args:
+        uri: Where it is.
+        expected: Its bytes, if they are known: a local file of this size is read by one call.
 
     Raises:
         StorageError: If it is absent or cannot be read.
     """
+    if uri.startswith("/"):
+        try:
+            return _read_local(uri, expected)
+        except OSError as error:
+            raise failure("read", uri, error) from error
     with open_input(uri) as stream:
         try:
             data: bytes = stream.readall()
@@ -120,8 +130,7 @@ def size(uri: str) -> int:
     return int(info.size)
 
 
-@dataclass(frozen=True, slots=True)  # there is one for every file of a data set
-class Listed:
+class Listed(NamedTuple):  # a tuple: there is one for every file of a data set
     """Something that lies in a folder; a link stands for what it points to."""
 
     name: str
@@ -228,6 +237,22 @@ def _listed_local(entry: os.DirEntry[str]) -> Listed:
     return Listed(entry.name, stat.S_ISDIR(found.st_mode), found.st_size if regular else None, found.st_mtime_ns)
 
 
+def _read_local(path: str, expected: int) -> bytes:
+    """A local file's bytes; for small files pyarrow's streams, and Python's, take longer than the disk."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        expected = expected or os.fstat(file).st_size
+        data = os.read(file, expected + 1)  # one byte more than there should be shows that this is all
+        if len(data) == expected:
+            return data
+        parts = [data]
+        while parts[-1]:
+            parts.append(os.read(file, _READ_BYTES))
+        return b"".join(parts)
+    finally:
+        os.close(file)
+
+
 def _write_local(path: Path, data: Any) -> None:
     """Write bytes, a buffer or a stream beside the target and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,6 +270,6 @@ def _write_local(path: Path, data: Any) -> None:
 
 def _fill(file: IO[bytes], data: Any) -> None:
     if hasattr(data, "read"):
-        shutil.copyfileobj(data, file, length=8 << 20)
+        shutil.copyfileobj(data, file, length=_READ_BYTES)
     else:
         file.write(data)

@@ -53,7 +53,7 @@ class Source:
         """The description and a hash over all units: equal identities, equal data sets."""
         told = [
             [unit.fingerprint for unit in self.units],
-            [vars(each) for each in self.skipped],
+            [each._asdict() for each in self.skipped],
             self.domains,
         ]
         plan = hashlib.sha256(json.dumps(told).encode()).hexdigest()
@@ -172,7 +172,9 @@ def _row_table(rows: Sequence[Row]) -> pa.Table:
 
 
 def _table(items: Sequence[Row] | Sequence[Truth], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([getattr(item, field.name) for item in items], field.type) for field in schema]
+    """The items as columns of a schema that has their fields in the same order, or some of these."""
+    values = dict(zip(items[0]._fields, zip(*items, strict=True), strict=True)) if items else {}
+    columns = [pa.array(values.get(field.name, ()), field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
