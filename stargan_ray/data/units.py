@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from stargan_ray.data.schema import ROW_GROUP, ROW_SCHEMA, SPLITS, TRUTH_SCHEMA,
 
 SHARD_ROWS = 512  # rows that a unit brings: some tens of megabytes of faces
 _META = b"stargan-ray"
+_reading = threading.Lock()  # one unit of a process is read at a time, others are stored meanwhile
 _LABELS = [field.name for field in ROW_SCHEMA if field.name != "image"]
 
 
@@ -96,13 +98,14 @@ def write_unit(task: Task) -> Written:
     rows: dict[str, list[Row]] = {}
     truths: list[Truth] = []
     skipped: list[tuple[str, str]] = []
-    for item in unit.produce():
-        if isinstance(item, Row):
-            rows.setdefault(item.split, []).append(item)
-        elif isinstance(item, Truth):
-            truths.append(item)
-        else:
-            skipped.append((item.path, item.reason))
+    with _reading:
+        for item in unit.produce():
+            if isinstance(item, Row):
+                rows.setdefault(item.split, []).append(item)
+            elif isinstance(item, Truth):
+                truths.append(item)
+            else:
+                skipped.append((item.path, item.reason))
     if truths:  # before the rows: a shard that is there says that its truth is too
         write_table(storage.join(task.uri, "truth", f"{unit.number:05d}.parquet"), _table(truths, TRUTH_SCHEMA))
     # A unit without a usable row leaves an empty shard, which remembers what was skipped.
@@ -118,7 +121,7 @@ def write_unit(task: Task) -> Written:
     files, labels = [], []
     for split in splits:
         path = f"rows/{split}-{unit.number:05d}.parquet"
-        table = _row_table(rows.get(split, []))
+        table = _row_table(rows.pop(split, []))  # popped: the images are in memory once
         size = write_table(storage.join(task.uri, path), table.replace_schema_metadata({_META: json.dumps(meta)}))
         files.append((path, split, size))
         labels.append(table.select(_LABELS))
