@@ -118,7 +118,10 @@ def _list_zip(archive: Archive, stream: BinaryIO, size: int) -> None:
         raise _too_many(archive.uri)
     if sum(member.compress_size for member in members) > size:
         raise InputError(f"{archive.uri} has members that overlap: refused, since such archives unpack without end")
-    for member in members:
+    del file  # the other holder of the list
+    members.reverse()
+    while members:  # what is taken in can go: both lists at once would be the most memory of an ingest
+        member = members.pop()
         if not member.is_dir():
             archive._add(member.filename, _why_not_in_zip(member), member.file_size, member.header_offset)
 

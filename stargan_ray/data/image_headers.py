@@ -13,11 +13,12 @@ _SEGMENT = Struct(">BBH")  # 0xFF, marker, length with itself
 _FRAME = Struct(">BHHB")  # bits, height, width, components
 _CHUNK = Struct(">I4s")  # length, name
 _IHDR = Struct(">IIBBBBB")  # width, height, bits, colour type, compression, filter, interlace
+_END = b"\xff\xd9"
 _QUIET_JPEG = {0xC4, 0xDD, 0xFE}  # Huffman tables, restart interval, comment: of any content
 _QUIET_PNG = {b"PLTE", b"IDAT", b"bKGD", b"cHRM", b"gAMA", b"pHYs", b"sBIT", b"sRGB", b"tIME"}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
-_PADDING = b"\0\xff\t\n\r "  # what programs and disks leave behind the end of a JPEG
+_PADDING = b"\0\t\n\r "  # what programs and disks leave behind the end of a JPEG
 
 
 class Header(NamedTuple):
@@ -52,12 +53,14 @@ def read_header(data: bytes) -> Header | None:
 
 def _jpeg(data: bytes) -> Header | None:
     """Walk from segment to segment up to the first scan."""
-    frame, plain, place = None, True, 2
+    frame, plain, place, segment = None, True, 2, _SEGMENT.unpack_from
     while True:
-        start, marker, length = _SEGMENT.unpack_from(data, place)
+        start, marker, length = segment(data, place)
         if start != 0xFF or length < 2:
             return None
-        if marker == 0xDB:
+        if marker in _QUIET_JPEG:
+            pass
+        elif marker == 0xDB:
             if not _whole_tables(data, place + 4, length - 2):
                 return None
         elif 0xE0 <= marker <= 0xEF:
@@ -72,12 +75,12 @@ def _jpeg(data: bytes) -> Header | None:
                 return None
         elif marker == 0xDA:
             break
-        elif marker not in _QUIET_JPEG:
+        else:
             return None
         place += 2 + length
     if frame is None or place + 2 + length > len(data):
         return None
-    whole = data.endswith(b"\xff\xd9") or data.rstrip(_PADDING).endswith(b"\xff\xd9")
+    whole = data.endswith(_END) or data.rstrip(_PADDING).endswith(_END)
     return Header("JPEG", width, height, components, whole, plain)
 
 
