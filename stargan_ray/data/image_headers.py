@@ -14,6 +14,7 @@ _FRAME = Struct(">BHHB")  # bits, height, width, components
 _CHUNK = Struct(">I4s")  # length, name
 _IHDR = Struct(">IIBBBBB")  # width, height, bits, colour type, compression, filter, interlace
 _END = b"\xff\xd9"
+_COLOUR_APPS = {0xE0, 0xEE}  # JFIF and Adobe
 _QUIET_JPEG = {0xC4, 0xDD, 0xFE}  # Huffman tables, restart interval, comment: of any content
 _QUIET_PNG = {b"PLTE", b"IDAT", b"bKGD", b"cHRM", b"gAMA", b"pHYs", b"sBIT", b"sRGB", b"tIME"}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
@@ -64,9 +65,10 @@ def _jpeg(data: bytes) -> Header | None:
             if not _whole_tables(data, place + 4, length - 2):
                 return None
         elif 0xE0 <= marker <= 0xEF:
-            if marker in (0xE0, 0xEE) and length < 14:  # JFIF and Adobe are read at fixed places
+            if marker not in _COLOUR_APPS:  # what cameras and editors tell
+                plain = False
+            elif length < 14:  # these are read at fixed places
                 return None
-            plain = plain and marker == 0xE0  # elsewhere is what cameras and editors tell
         elif 0xC0 <= marker <= 0xC2:
             if frame is not None:
                 return None
