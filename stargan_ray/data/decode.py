@@ -68,8 +68,9 @@ def check(data: bytes, max_pixels: int, verify: Verify = "decode") -> None:
 
     With ``header`` a JPEG or PNG of the ordinary build is taken for what it says of itself: its size, that it has its
     end and, in a PNG, that every checksum fits. What that cannot see is a JPEG whose scans were changed while its end
-    stayed (of which ``decode`` too sees only what breaks the decoder), or a PNG that was written wrong. Whatever else there is, and every file without its end, is
-    decoded all the same, so that ``header`` takes all that ``decode`` takes and gives the same reasons.
+    stayed (of which ``decode`` too sees only what breaks the decoder), or a PNG that was written wrong. Whatever else
+    there is, and every file without its end, is decoded all the same: ``header`` takes all that ``decode`` takes, and
+    gives the same reasons.
 
     Args:
         data: The whole file.

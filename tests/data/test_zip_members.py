@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,11 @@ def contents() -> dict[str, bytes]:
     return noise | {"empty": b"", "flat": b"\0" * 100_000}
 
 
-def packed(kind: str) -> bytes:
+def packed(kind: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    if kind == "of very many members":
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 10)
+    if kind == "of gigabytes":
+        monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 20)
     out: Any = Unseekable() if kind == "streamed" else io.BytesIO()
     if kind == "behind other bytes":
         out.write(b"#!/bin/sh\n" * 50)
@@ -46,18 +49,26 @@ def packed(kind: str) -> bytes:
         for number, (name, data) in enumerate(contents().items()):
             info = zipfile.ZipInfo(name)
             info.compress_type = zipfile.ZIP_STORED if number % 2 else zipfile.ZIP_DEFLATED
-            with file.open(info, "w", force_zip64=kind == "of 64 bits") as member:
+            with file.open(info, "w", force_zip64=kind in ("of 64 bits", "of gigabytes")) as member:
                 member.write(data)
         file.comment = b"about" * (kind == "with a comment")
     return bytes(out.data) if isinstance(out, Unseekable) else bytes(out.getvalue())
 
 
-KINDS = ["plain", "streamed", "of 64 bits", "behind other bytes", "with a comment"]
+KINDS = [
+    "plain",
+    "streamed",
+    "of 64 bits",
+    "behind other bytes",
+    "with a comment",
+    "of very many members",
+    "of gigabytes",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_member_is_read_as_zipfile_does(kind: str) -> None:
-    data = packed(kind)
+def test_every_member_is_read_as_zipfile_does(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = packed(kind, monkeypatch)
     members, listed = ZipMembers(io.BytesIO(data)), zipfile.ZipFile(io.BytesIO(data)).infolist()
     assert len(listed) == 42
     for info in reversed(listed):
@@ -66,8 +77,8 @@ def test_every_member_is_read_as_zipfile_does(kind: str) -> None:
         assert members.read(info.header_offset + 1, info.file_size) is None
 
 
-def test_what_is_damaged_is_none_and_what_is_no_zip_an_error(tmp_path: Path) -> None:
-    data = packed("plain")
+def test_what_is_damaged_is_none_and_what_is_no_zip_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = packed("plain", monkeypatch)
     listed = zipfile.ZipFile(io.BytesIO(data)).infolist()
     for info in listed[:6]:
         for place in (0, 6, 8, 30 + len(info.filename.encode()) + info.compress_size // 2):
