@@ -10,16 +10,14 @@ line that names the URI and says what to do.
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
 import uuid
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from stargan_ray.data import local_files
+from stargan_ray.data.local_files import Listed
 from stargan_ray.data.locations import StorageError, absolute, failure, join, local_path, parent, resolve
 
 __all__ = [
@@ -44,8 +42,6 @@ __all__ = [
     "write_bytes",
 ]
 
-_READ_BYTES = 8 << 20
-
 
 def read_bytes(uri: str, expected: int = 0) -> bytes:
     """The whole object.
@@ -59,7 +55,7 @@ def read_bytes(uri: str, expected: int = 0) -> bytes:
     """
     if uri.startswith("/"):
         try:
-            return _read_local(uri, expected)
+            return local_files.read(uri, expected)
         except OSError as error:
             raise failure("read", uri, error) from error
     with open_input(uri) as stream:
@@ -92,7 +88,7 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
     local = local_path(uri)
     try:
         if local is not None:
-            _write_local(local, data)
+            local_files.write(local, data)
             return
         filesystem, path = resolve(uri)
         # One write call: an interrupt between two would let close() complete a truncated upload.
@@ -130,15 +126,6 @@ def size(uri: str) -> int:
     return int(info.size)
 
 
-class Listed(NamedTuple):  # a tuple: there is one for every file of a data set
-    """Something that lies in a folder; a link stands for what it points to."""
-
-    name: str
-    folder: bool
-    size: int | None  # bytes; None for what cannot be read as a file, such as a pipe or a link to nowhere
-    modified: int  # ns since 1970, 0 if unknown
-
-
 def list_folder(uri: str) -> list[Listed]:
     """What lies directly in a folder, sorted by name; empty when the folder is absent.
 
@@ -148,7 +135,7 @@ def list_folder(uri: str) -> list[Listed]:
     local = local_path(uri)
     try:
         if local is not None:  # pyarrow gives up a whole folder for one name that is no UTF-8
-            found = [_listed_local(entry) for entry in os.scandir(local)] if local.exists() else []
+            found = local_files.scan(local)
         else:
             filesystem, path = resolve(uri)
             infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
@@ -215,7 +202,7 @@ def get_folder(uri: str, local: Path) -> None:
             if info.type == pafs.FileType.File:
                 target = local / PurePosixPath(info.path).relative_to(PurePosixPath(path))
                 with filesystem.open_input_stream(info.path, compression=None) as stream:
-                    _write_local(target, stream)
+                    local_files.write(target, stream)
     except OSError as error:
         raise failure("read", uri, error) from error
 
@@ -226,50 +213,3 @@ def _info(uri: str) -> pafs.FileInfo:
         return filesystem.get_file_info(path)
     except OSError as error:
         raise failure("read", uri, error) from error
-
-
-def _listed_local(entry: os.DirEntry[str]) -> Listed:
-    try:
-        found = entry.stat()
-    except OSError:
-        return Listed(entry.name, False, None, 0)
-    regular = stat.S_ISREG(found.st_mode)
-    return Listed(entry.name, stat.S_ISDIR(found.st_mode), found.st_size if regular else None, found.st_mtime_ns)
-
-
-def _read_local(path: str, expected: int) -> bytes:
-    """A local file's bytes; for small files pyarrow's streams, and Python's, take longer than the disk."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        expected = expected or os.fstat(file).st_size
-        data = os.read(file, expected + 1)  # one byte more than there should be shows that this is all
-        if len(data) == expected:
-            return data
-        parts = [data]
-        while parts[-1]:
-            parts.append(os.read(file, _READ_BYTES))
-        return b"".join(parts)
-    finally:
-        os.close(file)
-
-
-def _write_local(path: Path, data: Any) -> None:
-    """Write bytes, a buffer or a stream beside the target and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with beside.open("wb") as file:
-            _fill(file, data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def _fill(file: IO[bytes], data: Any) -> None:
-    if hasattr(data, "read"):
-        shutil.copyfileobj(data, file, length=_READ_BYTES)
-    else:
-        file.write(data)
