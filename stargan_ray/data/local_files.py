@@ -6,8 +6,9 @@ import os
 import shutil
 import stat
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 _PIECE = 8 << 20  # bytes
 
@@ -65,21 +66,31 @@ def read(path: str, expected: int = 0) -> bytes:
 
 def write(path: Path, data: Any) -> None:
     """Write bytes, a buffer or a stream beside the target and rename it into place."""
+
+    def fill(beside: Path) -> None:
+        with beside.open("wb") as file:
+            if hasattr(data, "read"):
+                shutil.copyfileobj(data, file, length=_PIECE)
+            else:
+                file.write(data)
+
+    write_by(path, fill)
+
+
+def write_by(path: Path, fill: Callable[[Path], object]) -> int:
+    """Let a function write a file beside the target, and rename it into place; gives its bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with beside.open("wb") as file:
-            _fill(file, data)
-            file.flush()
-            os.fsync(file.fileno())
+        fill(beside)
+        file = os.open(beside, os.O_RDONLY)
+        try:
+            os.fsync(file)
+            size = os.fstat(file).st_size
+        finally:
+            os.close(file)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-def _fill(file: IO[bytes], data: Any) -> None:
-    if hasattr(data, "read"):
-        shutil.copyfileobj(data, file, length=_PIECE)
-    else:
-        file.write(data)
+    return size

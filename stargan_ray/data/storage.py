@@ -11,7 +11,9 @@ line that names the URI and says what to do.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -39,6 +41,7 @@ __all__ = [
     "read_bytes",
     "resolve",
     "size",
+    "write_by",
     "write_bytes",
 ]
 
@@ -94,6 +97,32 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
         # One write call: an interrupt between two would let close() complete a truncated upload.
         with filesystem.open_output_stream(path, compression=None) as stream:
             stream.write(data)
+    except OSError as error:
+        raise failure("write", uri, error) from error
+
+
+def write_by(uri: str, fill: Callable[[Any], object]) -> int:
+    """Write an object atomically by a function, which need not be held in memory where it is a local file.
+
+    Args:
+        uri: Where.
+        fill: Writes all of it to a path or to a stream of pyarrow, as :func:`pyarrow.parquet.write_table` does.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    local = local_path(uri)
+    if local is None:
+        sink = pa.BufferOutputStream()
+        fill(sink)
+        data = sink.getvalue()
+        write_bytes(uri, data)
+        return int(data.size)
+    try:
+        return local_files.write_by(local, fill)
     except OSError as error:
         raise failure("write", uri, error) from error
 

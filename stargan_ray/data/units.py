@@ -6,6 +6,7 @@ is the same. Its fingerprint is in every file that it writes: the run after a ki
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import threading
@@ -188,10 +189,9 @@ def write_table(uri: str, table: pa.Table) -> int:
         StorageError: If the URI cannot be written.
     """
     labels = [name for name in table.column_names if name != "image"]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
+    fill = functools.partial(
+        pq.write_table,
         table,
-        sink,
         # Tables without images are read whole: small groups would take several times the room and the time.
         row_group_size=ROW_GROUP if "image" in table.column_names else None,
         # Images are compressed already; trying again costs time and gains nothing.
@@ -199,6 +199,4 @@ def write_table(uri: str, table: pa.Table) -> int:
         use_dictionary=labels,
         write_statistics=False,
     )
-    data = sink.getvalue()
-    storage.write_bytes(uri, data)
-    return int(data.size)
+    return storage.write_by(uri, fill)
