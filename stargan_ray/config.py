@@ -14,6 +14,7 @@ from typing import Any, Literal
 from stargan_ray.data.plan import Shape
 from stargan_ray.data.transforms import Augment
 from stargan_ray.errors import InputError, unknown
+from stargan_ray.methods.base import Translator
 from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
@@ -153,7 +154,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse windows for a translator: its networks are built for the size of the data, and answer in it."""
-        if self.data.augment.crop_pixels and isinstance(self.method, StarGANv2):
+        if self.data.augment.crop_pixels and isinstance(self.method, Translator):
             raise InputError(
                 f"data.augment.crop_pixels = {self.data.augment.crop_pixels}: {self.method.name} trains on whole "
                 "images; allowed is 0, or data.augment.crop for a crop that is enlarged"

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from stargan_ray import losses
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Phase, Step, Target, Term, Terms
+from stargan_ray.methods.translation import CodeTranslator
 from stargan_ray.models.stargan_v2 import Compose, Discriminator, Generator, MappingNetwork, StyleEncoder
 from stargan_ray.schedules import LinearDecay
 
 
 @dataclass(frozen=True)
-class StarGANv2:
+class StarGANv2(CodeTranslator):
     """Hyperparameters; the defaults are the published ones.
 
     Attributes:
@@ -255,15 +256,23 @@ class StarGANv2:
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def translate(self, networks: Networks, image: Tensor, source_label: Tensor, target: Target) -> Tensor:
-        """Translate images (b, 3, H, W); an intensity below 1 moves the style from the source's own."""
+    def code(self, networks: Networks, target: Target) -> Tensor:
+        """The style (b, S) of a latent code, or that of a reference image."""
         if target.reference is not None:
-            style = networks["style_encoder"](target.reference, target.label)
+            style: Tensor = networks["style_encoder"](target.reference, target.label)
         else:
             style = networks["mapping"](target.latent, target.label)
-        if target.intensity != 1.0:
-            style = torch.lerp(networks["style_encoder"](image, source_label), style, target.intensity)
-        return networks["generator"](image, style, self.source_embedding(networks, image))
+        return style
+
+    def own_code(self, networks: Networks, image: Tensor, source_label: Tensor) -> Tensor:
+        """E_y(x) (b, S)."""
+        style: Tensor = networks["style_encoder"](image, source_label)
+        return style
+
+    def render(self, networks: Networks, image: Tensor, code: Tensor) -> Tensor:
+        """G(x, s)."""
+        translated: Tensor = networks["generator"](image, code, self.source_embedding(networks, image))
+        return translated
 
     def source_embedding(self, networks: Networks, image: Tensor) -> Tensor | None:  # noqa: ARG002
         """The identity embedding of images (b, I) where the method has one."""
