@@ -68,7 +68,12 @@ class ExpressionClassifier(nn.Module):
         self.head = nn.Linear(features, classes)
         he_init(self.head)
 
+    def features(self, image: Tensor) -> Tensor:
+        """(b, 3, H, W) -> (b, features): what the linear layer reads."""
+        features: Tensor = self.trunk(self.view(image))
+        return features
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits; their softmax is the confidence that the filter thresholds."""
-        logits: Tensor = self.head(self.dropout(self.trunk(self.view(image))))
+        logits: Tensor = self.head(self.dropout(self.features(image)))
         return logits
