@@ -25,7 +25,7 @@ from stargan_ray.evaluation.report import split_estimates
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime import launch
 from stargan_ray.runtime.judgement import Court
-from stargan_ray.runtime.judges import open_judges
+from stargan_ray.runtime.judges import open_judges, refuse_trainers
 from stargan_ray.runtime.models import load_model, own_networks
 from stargan_ray.runtime.progress import pulse
 from stargan_ray.runtime.session import Run, commit
@@ -35,7 +35,6 @@ _FACTS = {
     "parameters_m": "parameters, M",
     "steps": "steps",
     "images_k": "images seen, k",
-    "images_per_second": "img/s",
     "minutes": "minutes",
 }
 
@@ -148,6 +147,10 @@ def compare(comparison: Comparison, out: str, *, parallel: int, progress: Progre
         translations=comparison.translations,
     )
     judges = open_judges(comparison.expression_judge, comparison.identity_judge)
+    refuse_trainers(
+        {"expression": comparison.expression_judge, "identity": comparison.identity_judge},
+        {**comparison.helpers, "checkpoint-choosing": comparison.checkpoint_judge},
+    )
     runs = comparison.runs()
     launch.prepare()
     for run in runs.values():  # what cannot be trained is said before hours are spent on the others
@@ -233,7 +236,6 @@ def _judge(run: Run, comparison: Comparison, court: Court, seconds: float) -> Ju
         "checkpoint_step": model.meta.get("step"),
         "steps": train.steps,
         "images_k": train.steps * batch / 1e3,
-        "images_per_second": model.meta.get("metrics", {}).get("speed/images_per_second"),
         "minutes": seconds / 60,
         "parameters_m": parameters / 1e6,
         "content_hash": model.content_hash,

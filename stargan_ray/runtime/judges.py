@@ -82,6 +82,22 @@ def open_judges(expression: str, identity: str, translator: LoadedModel | None =
     return Judges(seen, open_identity_judge(identity, translator), getattr(seen, "features", None))
 
 
+def refuse_trainers(judges: Mapping[str, str], trainers: Mapping[str, str]) -> None:
+    """Refuse judges with the weights of a network that trains, or chooses the checkpoints of, what they judge.
+
+    Args:
+        judges: what it judges -> model or ``dlib``.
+        trainers: what it does in training -> model; empty ones are passed over.
+
+    Raises:
+        InputError: one is the other, under whatever name.
+    """
+    hashes = {load_model(where).content_hash: name for name, where in trainers.items() if where}
+    for what, where in judges.items():
+        if where != DLIB and (name := hashes.get(load_model(where).content_hash)):
+            raise InputError(f"{where} cannot judge the {what}: it is the {name} network of the training")
+
+
 def open_identity_judge(where: str, translator: LoadedModel | None = None) -> nn.Module:
     """Images (b, 3, H, W) in [-1, 1] -> unit vectors (b, d), by a model or ``dlib``; errors as ``open_judges``."""
     return _network(where, (JUDGE, "identity"), translator)
