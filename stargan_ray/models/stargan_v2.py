@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stargan_ray.models.blocks import AdaINBlock, DomainLinear, ResidualBlock, he_init
+from stargan_ray.models.blocks import AdaINBlock, DomainAxes, DomainLinear, ResidualBlock, he_init
 
 Compose = Literal["image", "mask"]
 Inject = Literal["stem", "channels", "style"]
@@ -195,6 +195,8 @@ class Discriminator(_Critic):
     embedding e (b, I) of the person that the image should show. L_id itself does not depend on D's parameters,
     so this input is how the identity reaches D at all: it can reject a face whose person changed.
     """
+
+    domain_axes: ClassVar[DomainAxes] = {"head.weight": (0, 0), "head.bias": (0, 0)}
 
     def __init__(
         self,
