@@ -29,9 +29,12 @@ from stargan_ray.runtime.judges import open_identity_judge, open_judges
 from stargan_ray.runtime.mlflow_store import connect
 from stargan_ray.runtime.models import export_model, load_model
 from stargan_ray.runtime.registry import promote, register
-from stargan_ray.runtime.session import Run, run_worker, start_from, thread_source
+from stargan_ray.runtime.run import Run
+from stargan_ray.runtime.session import run_worker, thread_source
+from stargan_ray.runtime.starting import start_from
 from stargan_ray.training.checkpoint import read_meta
-from stargan_ray.training.loop import NoRecords, Outcome, fresh_state
+from stargan_ray.training.loop import Outcome, fresh_state
+from stargan_ray.training.recording import NoRecords
 from stargan_ray.training.worker import LocalWorker
 
 JUDGE = IdentityJudgeMethod(
