@@ -62,7 +62,8 @@ def identity_contrast(generated: Tensor, source: Tensor, temperature: float) -> 
         source: unit codes (B, d) of their sources, in the same order.
         temperature: τ > 0.
     """
-    logits = _wide(generated) @ _wide(source).mT / temperature
+    with torch.autocast(generated.device.type, enabled=False):  # in bf16 the cosines of two people may be one number
+        logits = _wide(generated) @ _wide(source).mT / temperature
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
@@ -72,8 +73,9 @@ def decorrelation(first: Tensor, second: Tensor) -> Tensor:
     0 says that neither code tells the other linearly. Correlations and not covariances (Cheung et al., 2014), because
     covariances fall when a code merely shrinks. Unrelated codes score about 1 / (B − 1) by chance.
     """
-    first, second = _standardised(_wide(first)), _standardised(_wide(second))
-    return (first.mT @ second / len(first)).square().mean()
+    with torch.autocast(first.device.type, enabled=False):
+        correlation = _standardised(_wide(first)).mT @ _standardised(_wide(second)) / len(first)
+    return correlation.square().mean()
 
 
 def _standardised(values: Tensor) -> Tensor:

@@ -50,8 +50,9 @@ class FAGANStyle(CodeTranslator):
         compose: ``image``, or ``mask`` for an edit of the source (see ``Generator``).
         reference_share: of the faces whose target is a reference's deformation, not a prototype. Half, so that both
             ways of use are trained alike.
-        lambda_cls: weight over time of domain classification on D's K logits, in D on real images and in G on fakes.
-            Constant 1, as StarGAN v1's: without it short runs copy their input.
+        lambda_cls: weight over time of domain classification, in D on real images and in G on fakes. Constant 1, as
+            StarGAN v1's: without it short runs copy their input. D has a head of its own for it beside the one of
+            realism, which learned the domains in two thirds of the steps that StarGAN v2's K logits took.
         lambda_rec: weight of the reconstruction of a face from its own identity and deformation. 1, as StarGAN v2's
             cycle, whose L1 it is.
         lambda_cyc: weight of the reconstruction of a face from its *translation's* identity and its own deformation:
@@ -156,7 +157,7 @@ class FAGANStyle(CodeTranslator):
             "attribute_encoder": AttributeEncoder(size, domains, **critic, **faces, **codes),
             "prototypes": Prototypes(domains, code_dim=code_dim, latent_dim=self.latent_dim),
             "generator": Generator(size, compose=self.compose, **ours, **faces, **codes),
-            "discriminator": Discriminator(size, domains, **critic),
+            "discriminator": Discriminator(size, 1 + domains, **critic),
         }
 
     def phases(self) -> tuple[Phase, ...]:
@@ -181,16 +182,15 @@ class FAGANStyle(CodeTranslator):
     # -- the two losses -------------------------------------------------------------------------------------
 
     def d(self, networks: Networks, batch: Batch, step: Step) -> Terms:
-        """D on real images and fakes with R1; leaves the fake for ``g``."""
+        """D on fakes and both real images of each sample, with R1; leaves the fake for ``g``."""
         fake = self._fake(networks, batch, step)["fake"].detach()
-        label, critic = batch["source_label"], networks["discriminator"]
+        label = torch.cat([batch["source_label"], batch["target_label"]])
         penalised = bool(self.lambda_r1) and step.index % self.r1_every == 0
-        real = batch["source"].detach().requires_grad_(penalised)
+        real = torch.cat([batch["source"], batch["reference"]]).detach().requires_grad_(penalised)
         # R1's second derivatives lose their meaning in bf16: D sees real images in full precision.
         with torch.autocast(real.device.type, enabled=False):
-            logits = critic(real)
-        on_real = _of_domain(logits, label)
-        on_fake = _of_domain(critic(fake), batch["target_label"])
+            on_real, classes = _realism(networks["discriminator"](real))
+        on_fake, _ = _realism(networks["discriminator"](fake))
         terms = {
             "real": Term(losses.adversarial(on_real, real=True)),
             "fake": Term(losses.adversarial(on_fake, real=False)),
@@ -198,7 +198,7 @@ class FAGANStyle(CodeTranslator):
         if penalised:
             terms["r1"] = Term(losses.r1_penalty(on_real, real), self.lambda_r1 * self.r1_every)
         if guidance := self.lambda_cls(step.index):
-            terms["cls"] = Term(losses.classification(logits, label), guidance)
+            terms["cls"] = Term(losses.classification(classes, label), guidance)
         return terms
 
     def g(self, networks: Networks, batch: Batch, step: Step) -> Terms:
@@ -209,10 +209,10 @@ class FAGANStyle(CodeTranslator):
         again, person = networks["identity_encoder"](fake)
         # One call for both uses: its cost is in the launches at small sizes.
         deformed, own = networks["attribute_encoder"](torch.cat([fake, source]), torch.cat([target, label])).chunk(2)
-        logits = networks["discriminator"](fake)
-        terms = {"adv": Term(losses.adversarial(_of_domain(logits, target), real=True))}
+        realism, classes = _realism(networks["discriminator"](fake))
+        terms = {"adv": Term(losses.adversarial(realism, real=True))}
         if guidance := self.lambda_cls(step.index):
-            terms["cls"] = Term(losses.classification(logits, target), guidance)
+            terms["cls"] = Term(losses.classification(classes, target), guidance)
         if self.lambda_rec:
             rebuilt = networks["generator"](made["map"], own, source)
             terms["rec"] = Term(losses.l1(rebuilt, source), self.lambda_rec)
@@ -259,10 +259,23 @@ class FAGANStyle(CodeTranslator):
     # -- use ------------------------------------------------------------------------------------------------
 
     def code(self, networks: Networks, target: Target) -> Tensor:
-        """The deformation code (b, S) of a domain, or that of a reference image."""
+        """The deformation code (b, S) of a domain, or that of a reference image.
+
+        Raises:
+            InputError: a label of another number of domains, or a reference of another size.
+        """
+        encoder = networks["attribute_encoder"]
+        for label in (target.label.min(), target.label.max()):
+            if not 0 <= label < encoder.domains:
+                allowed = f"0 to {encoder.domains - 1}, the model's domains"
+                raise InputError(f"target label = {int(label)}: allowed are {allowed}")
         if target.reference is None:
             prototype: Tensor = networks["prototypes"](target.latent, target.label)
             return prototype
+        height, width = target.reference.shape[-2:]
+        if not height == width == encoder.size:
+            allowed = f"{encoder.size} × {encoder.size}, the model's"
+            raise InputError(f"target reference = {height} × {width} pixels: allowed are {allowed}")
         return self.own_code(networks, target.reference, target.label)
 
     def own_code(self, networks: Networks, image: Tensor, source_label: Tensor) -> Tensor:
@@ -277,6 +290,6 @@ class FAGANStyle(CodeTranslator):
         return face
 
 
-def _of_domain(logits: Tensor, label: Tensor) -> Tensor:
-    """(b, K), (b,) -> (b,): each row's logit of its own domain."""
-    return logits.gather(1, label[:, None]).squeeze(1)
+def _realism(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """D's (b, 1 + K): how real the image is (b,), and which domain it shows (b, K)."""
+    return logits[:, 0], logits[:, 1:]

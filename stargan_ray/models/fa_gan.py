@@ -3,7 +3,8 @@
 FA-GAN (Wang et al., IEEE TIP 29, 2020) has neither public code nor weights. From its description come an encoder of
 identity, a hierarchical one of the deformation, and a graph convolution over facial regions in the generator; every
 layer is our choice, built from StarGAN v2's blocks so that a comparison with it is one of ideas and not of blocks.
-The discriminator is StarGAN v2's.
+The discriminator is StarGAN v2's with one logit more: the first says whether an image is real, the others which domain
+it shows.
 
 Legend of shapes: b batch, H = W image size in pixels, K domains, C × h × h the identity map at the bottleneck, I
 identity code, S = coarse + fine deformation code, L latent code. Images are in [-1, 1]; labels (b,) int64 in [0, K).
@@ -79,6 +80,7 @@ class AttributeEncoder(nn.Module):
     ) -> None:
         super().__init__()
         widths = stage_widths(size, 4, first, largest)
+        self.size, self.domains = size, domains
         self.until_regions = len(stage_widths(size, bottleneck, first, largest)) - 1
         self.stem = nn.Conv2d(3, first, 3, padding=1)
         self.blocks = nn.ModuleList([ResidualBlock(a, b, downsample=True) for a, b in itertools.pairwise(widths)])
