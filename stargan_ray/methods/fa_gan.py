@@ -50,9 +50,10 @@ class FAGANStyle(CodeTranslator):
         compose: ``image``, or ``mask`` for an edit of the source (see ``Generator``).
         reference_share: of the faces whose target is a reference's deformation, not a prototype. Half, so that both
             ways of use are trained alike.
-        lambda_cls: weight over time of domain classification, in D on real images and in G on fakes. Constant 1, as
-            StarGAN v1's: without it short runs copy their input. D has a head of its own for it beside the one of
-            realism, which learned the domains in two thirds of the steps that StarGAN v2's K logits took.
+        lambda_cls: weight over time of domain classification on D's K logits, in D on real images and in G on fakes.
+            Constant 1, as StarGAN v1's: without it short runs copy their input. On the logits that also say what is
+            real, so that a fake which only fools the classifier is found out: a head of its own learned the domains
+            sooner, and G to fool it.
         lambda_rec: weight of the reconstruction of a face from its own identity and deformation. 1, as StarGAN v2's
             cycle, whose L1 it is.
         lambda_cyc: weight of the reconstruction of a face from its *translation's* identity and its own deformation:
@@ -157,7 +158,7 @@ class FAGANStyle(CodeTranslator):
             "attribute_encoder": AttributeEncoder(size, domains, **critic, **faces, **codes),
             "prototypes": Prototypes(domains, code_dim=code_dim, latent_dim=self.latent_dim),
             "generator": Generator(size, compose=self.compose, **ours, **faces, **codes),
-            "discriminator": Discriminator(size, 1 + domains, **critic),
+            "discriminator": Discriminator(size, domains, **critic),
         }
 
     def phases(self) -> tuple[Phase, ...]:
@@ -189,8 +190,9 @@ class FAGANStyle(CodeTranslator):
         real = torch.cat([batch["source"], batch["reference"]]).detach().requires_grad_(penalised)
         # R1's second derivatives lose their meaning in bf16: D sees real images in full precision.
         with torch.autocast(real.device.type, enabled=False):
-            on_real, classes = _realism(networks["discriminator"](real))
-        on_fake, _ = _realism(networks["discriminator"](fake))
+            logits = networks["discriminator"](real)
+        on_real = _of_domain(logits, label)
+        on_fake = _of_domain(networks["discriminator"](fake), batch["target_label"])
         terms = {
             "real": Term(losses.adversarial(on_real, real=True)),
             "fake": Term(losses.adversarial(on_fake, real=False)),
@@ -198,7 +200,7 @@ class FAGANStyle(CodeTranslator):
         if penalised:
             terms["r1"] = Term(losses.r1_penalty(on_real, real), self.lambda_r1 * self.r1_every)
         if guidance := self.lambda_cls(step.index):
-            terms["cls"] = Term(losses.classification(classes, label), guidance)
+            terms["cls"] = Term(losses.classification(logits, label), guidance)
         return terms
 
     def g(self, networks: Networks, batch: Batch, step: Step) -> Terms:
@@ -209,10 +211,10 @@ class FAGANStyle(CodeTranslator):
         again, person = networks["identity_encoder"](fake)
         # One call for both uses: its cost is in the launches at small sizes.
         deformed, own = networks["attribute_encoder"](torch.cat([fake, source]), torch.cat([target, label])).chunk(2)
-        realism, classes = _realism(networks["discriminator"](fake))
-        terms = {"adv": Term(losses.adversarial(realism, real=True))}
+        logits = networks["discriminator"](fake)
+        terms = {"adv": Term(losses.adversarial(_of_domain(logits, target), real=True))}
         if guidance := self.lambda_cls(step.index):
-            terms["cls"] = Term(losses.classification(classes, target), guidance)
+            terms["cls"] = Term(losses.classification(logits, target), guidance)
         if self.lambda_rec:
             rebuilt = networks["generator"](made["map"], own, source)
             terms["rec"] = Term(losses.l1(rebuilt, source), self.lambda_rec)
@@ -290,6 +292,6 @@ class FAGANStyle(CodeTranslator):
         return face
 
 
-def _realism(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """D's (b, 1 + K): how real the image is (b,), and which domain it shows (b, K)."""
-    return logits[:, 0], logits[:, 1:]
+def _of_domain(logits: Tensor, label: Tensor) -> Tensor:
+    """(b, K), (b,) -> (b,): each row's logit of its own domain."""
+    return logits.gather(1, label[:, None]).squeeze(1)

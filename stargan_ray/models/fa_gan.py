@@ -3,8 +3,7 @@
 FA-GAN (Wang et al., IEEE TIP 29, 2020) has neither public code nor weights. From its description come an encoder of
 identity, a hierarchical one of the deformation, and a graph convolution over facial regions in the generator; every
 layer is our choice, built from StarGAN v2's blocks so that a comparison with it is one of ideas and not of blocks.
-The discriminator is StarGAN v2's with one logit more: the first says whether an image is real, the others which domain
-it shows.
+The discriminator is StarGAN v2's.
 
 Legend of shapes: b batch, H = W image size in pixels, K domains, C × h × h the identity map at the bottleneck, I
 identity code, S = coarse + fine deformation code, L latent code. Images are in [-1, 1]; labels (b,) int64 in [0, K).

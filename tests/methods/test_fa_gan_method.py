@@ -146,17 +146,18 @@ class Plain:
         return out
 
     def d_loss(self, step: int) -> Tensor:
-        """−log D(x) − log(1 − D(x̃)) + R1 + λ_cls CE, x the sources and the references."""
+        """−log D_y(x) − log(1 − D_ỹ(x̃)) + R1 + λ_cls CE, x the sources and the references."""
         method, batch, D = self.method, batch_of(step), self.networks["discriminator"]
         fake = self.paint(batch["source"], self.target_code(step)).detach()
         x = torch.cat([batch["source"], batch["reference"]]).requires_grad_()
         y = torch.cat([batch["source_label"], batch["target_label"]])
-        real = D(x)
-        loss = -torch.log(real[:, 0].sigmoid()).mean() - torch.log(1 - D(fake)[:, 0].sigmoid()).mean()
+        real, on_fake = D(x), D(fake)[torch.arange(BATCH), batch["target_label"]]
+        on_real = real[torch.arange(2 * BATCH), y]
+        loss = -torch.log(on_real.sigmoid()).mean() - torch.log(1 - on_fake.sigmoid()).mean()
         if step % method.r1_every == 0:
-            (slope,) = torch.autograd.grad(real[:, 0].sum(), x, create_graph=True)
+            (slope,) = torch.autograd.grad(on_real.sum(), x, create_graph=True)
             loss = loss + method.lambda_r1 * method.r1_every * 0.5 * (slope**2).sum() / len(x)
-        return loss + method.lambda_cls(step) * F.nll_loss(real[:, 1:].log_softmax(1), y)
+        return loss + method.lambda_cls(step) * F.nll_loss(real.log_softmax(1), y)
 
     def g_loss(self, step: int) -> Tensor:
         method, batch, E = self.method, batch_of(step), self.networks["attribute_encoder"]
@@ -164,8 +165,8 @@ class Plain:
         code = self.target_code(step)
         fake, own = self.paint(x, code), E(x, y)
         logits = self.networks["discriminator"](fake)
-        loss = -torch.log(logits[:, 0].sigmoid()).mean()
-        loss = loss + method.lambda_cls(step) * F.nll_loss(logits[:, 1:].log_softmax(1), target)
+        loss = -torch.log(logits[torch.arange(BATCH), target].sigmoid()).mean()
+        loss = loss + method.lambda_cls(step) * F.nll_loss(logits.log_softmax(1), target)
         loss = loss + method.lambda_rec * (self.paint(x, own) - x).abs().mean()
         loss = loss + method.lambda_cyc * (self.paint(fake, own) - x).abs().mean()
         loss = loss + method.lambda_def * (E(fake, target) - code.detach()).abs().mean()

@@ -222,7 +222,7 @@ def test_shapes(bottleneck: int, compose: Any, parts: int, latent_dim: int) -> N
     code = networks["prototypes"](torch.randn(2, latent_dim), label)
     assert code.shape == (2, 5)
     assert networks["generator"](identity, code, image).shape == image.shape
-    assert networks["discriminator"](image).shape == (2, 1 + 3)  # realism, and the domains
+    assert networks["discriminator"](image).shape == (2, 3)
 
 
 def test_the_coarse_code_is_of_the_whole_face_and_the_fine_one_of_its_regions() -> None:
