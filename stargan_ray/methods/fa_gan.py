@@ -185,8 +185,9 @@ class FAGANStyle(CodeTranslator):
     def d(self, networks: Networks, batch: Batch, step: Step) -> Terms:
         """D on fakes and both real images of each sample, with R1; leaves the fake for ``g``."""
         fake = self._fake(networks, batch, step)["fake"].detach()
-        label = torch.cat([batch["source_label"], batch["target_label"]])
         penalised = bool(self.lambda_r1) and step.index % self.r1_every == 0
+        # A plan's reference is a real image too, and decoded anyway: D learns the domains from twice as many.
+        label = torch.cat([batch["source_label"], batch["target_label"]])
         real = torch.cat([batch["source"], batch["reference"]]).detach().requires_grad_(penalised)
         # R1's second derivatives lose their meaning in bf16: D sees real images in full precision.
         with torch.autocast(real.device.type, enabled=False):
