@@ -12,12 +12,13 @@ identity code, S = coarse + fine deformation code, L latent code. Images are in 
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stargan_ray.models.blocks import AdaINBlock, DomainLinear, ResidualBlock, he_init
+from stargan_ray.models.blocks import AdaINBlock, DomainAxes, DomainLinear, ResidualBlock, he_init
 from stargan_ray.models.regions import RegionGraph, RegionPool
 from stargan_ray.models.stargan_v2 import Compose, stage_widths
 
@@ -106,6 +107,8 @@ class Prototypes(nn.Module):
 
     Each domain has a mean and, with L > 0, directions in which the latent code moves it: a Gaussian a domain.
     """
+
+    domain_axes: ClassVar[DomainAxes] = {"mean": (0, 0)}
 
     def __init__(self, domains: int, *, code_dim: int, latent_dim: int) -> None:
         super().__init__()
