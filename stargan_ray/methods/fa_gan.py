@@ -72,7 +72,8 @@ class FAGANStyle(CodeTranslator):
             it; one D update an iteration is enough for it.
         r1_every: R1 on steps divisible by it, at ``r1_every`` times the weight.
         rate_g: learning rate of all networks but D over time; constant for half of the run, then linear to 0, the habit
-            of StarGAN v1: the prototypes are few numbers and settle late.
+            of StarGAN v1: the prototypes are few numbers and settle late. Its end goes with the length of the run:
+            after it nothing moves.
         rate_d: the same of D.
         beta1, beta2, weight_decay: Adam; as StarGAN v2.
     """
