@@ -96,7 +96,7 @@ def main() -> None:
         rich.print_json(data=to_json(recipe))
         return
     from stargan_ray.runtime import launch
-    from stargan_ray.runtime.session import Run, each_fold
+    from stargan_ray.runtime.run import Run, each_fold
 
     helpers = {"identity": job.identity} if job.identity else {}
     whole = Run(recipe, job.data_uri, job.storage, job.name, helpers, job.judge, job.init, job.embeddings)
