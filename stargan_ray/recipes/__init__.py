@@ -8,10 +8,11 @@ from __future__ import annotations
 from stargan_ray.config import Recipe
 from stargan_ray.errors import unknown
 from stargan_ray.recipes.expression import EXPRESSION
+from stargan_ray.recipes.fa_gan import FA_GAN
 from stargan_ray.recipes.identity import IDENTITY
 from stargan_ray.recipes.stargan_v2 import STARGAN_V2
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*EXPRESSION, *IDENTITY, *STARGAN_V2)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*EXPRESSION, *IDENTITY, *STARGAN_V2, *FA_GAN)}
 
 
 def recipe_named(name: str) -> Recipe:

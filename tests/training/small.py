@@ -22,6 +22,7 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, ThreadSource
 from stargan_ray.data.transforms import Augment, to_float
 from stargan_ray.data.writing import write_dataset
+from stargan_ray.methods.fa_gan import FAGANStyle
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.runtime.plans import make_plan
@@ -77,6 +78,9 @@ _PLAIN = {name: value for name, value in vars(METHOD).items() if name in StarGAN
 TRANSLATORS: dict[str, AnyMethod] = {
     "stargan-v2": StarGANv2(**_PLAIN),
     "stargan-v2-id": METHOD,
+    "fa-gan": FAGANStyle(
+        first=4, largest=8, bottleneck=8, depth=1, identity_dim=5, coarse_dim=3, fine_dim=2, latent_dim=3, r1_every=2
+    ),
 }
 
 
