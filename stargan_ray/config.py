@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stargan_ray.data.plan import Shape
 from stargan_ray.data.transforms import Augment
 from stargan_ray.errors import InputError, unknown
+from stargan_ray.methods.base import Translator
 from stargan_ray.methods.expression import ExpressionMethod
+from stargan_ray.methods.fa_gan import FAGANStyle
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 
-AnyMethod = ExpressionMethod | IdentityMethod | IdentityJudgeMethod | StarGANv2 | StarGANv2Identity
+AnyMethod = ExpressionMethod | IdentityMethod | IdentityJudgeMethod | StarGANv2 | StarGANv2Identity | FAGANStyle
 METHODS: dict[str, type[AnyMethod]] = {
     method.name: method
-    for method in (ExpressionMethod, IdentityMethod, IdentityJudgeMethod, StarGANv2, StarGANv2Identity)
+    for method in (ExpressionMethod, IdentityMethod, IdentityJudgeMethod, StarGANv2, StarGANv2Identity, FAGANStyle)
 }
 
 
@@ -153,7 +156,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse windows for a translator: its networks are built for the size of the data, and answer in it."""
-        if self.data.augment.crop_pixels and isinstance(self.method, StarGANv2):
+        if self.data.augment.crop_pixels and isinstance(self.method, Translator):
             raise InputError(
                 f"data.augment.crop_pixels = {self.data.augment.crop_pixels}: {self.method.name} trains on whole "
                 "images; allowed is 0, or data.augment.crop for a crop that is enlarged"
@@ -173,6 +176,28 @@ def from_json(values: dict[str, Any]) -> Recipe:
     recipe = _build(Recipe, values, "recipe")
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def override(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values of some fields, named by dotted paths as flags name them.
+
+    >>> override(recipe, {"method.lambda_id.end": 0.0, "train.steps": 500})
+
+    Raises:
+        InputError: there is no such field, or its value is not allowed.
+    """
+    values = to_json(recipe)
+    for path, value in fields.items():
+        *folders, name = path.split(".")
+        place = values
+        for folder in folders:
+            if not isinstance(place.get(folder), dict):
+                raise unknown("field", path, flatten(recipe))
+            place = place[folder]
+        if name not in place:
+            raise unknown("field", path, flatten(recipe))
+        place[name] = to_json(value)
+    return from_json(values)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

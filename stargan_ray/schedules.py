@@ -36,6 +36,33 @@ class LinearDecay:
 
 
 @dataclass(frozen=True)
+class HeldDecay:
+    """``value`` until step ``until``, then linearly to 0 at step ``end`` (the learning rates of StarGAN).
+
+    ``end = 0`` means no decay: the value stays.
+    """
+
+    value: float = 1e-4
+    until: int = 100_000
+    end: int = 200_000
+
+    def __post_init__(self) -> None:
+        """Refuse a decay that ends before it starts, and negative values."""
+        if not 0 <= self.value < math.inf:
+            raise InputError(f"schedule value = {self.value}: allowed are finite values >= 0")
+        if self.until < 0:
+            raise InputError(f"schedule until = {self.until}: allowed are values >= 0")
+        if self.end and self.end <= self.until:
+            raise InputError(f"schedule end = {self.end}: allowed are 0 (no decay) and values > until = {self.until}")
+
+    def __call__(self, step: int) -> float:
+        """The value at a step."""
+        if self.end == 0 or step < self.until:
+            return self.value
+        return self.value * max(0.0, (self.end - step) / (self.end - self.until))
+
+
+@dataclass(frozen=True)
 class UniformSteps:
     """``start`` until ``ramp_start``, then up to ``end`` at ``ramp_end`` in equal steps, then ``end``.
 

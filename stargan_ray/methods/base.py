@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,10 @@ class Step:
     gather: Callable[[Tensor], Tensor] = _alone
     scratch: dict[str, Tensor] = field(default_factory=dict)
 
+    def uniform(self, name: str, width: int) -> Tensor:
+        """(b, width) uniform numbers in [0, 1]: those of ``normal`` through their distribution function."""
+        return torch.special.ndtr(self.normal(name, width))
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -63,7 +67,8 @@ class Phase:
         name: prefix of the metrics (``<name>/<term>``).
         updates: networks stepped after this phase.
         loss: (networks, batch, step) -> named terms.
-        every: the phase runs on steps divisible by it.
+        every: the phase runs on every n-th step.
+        offset: the first step that it runs on, 0 <= offset < every.
         keeps: networks that are not updated here, but whose graph is built here for a later phase of the step.
     """
 
@@ -71,11 +76,18 @@ class Phase:
     updates: tuple[str, ...]
     loss: Callable[[Networks, Batch, Step], Terms]
     every: int = 1
+    offset: int = 0
     keeps: tuple[str, ...] = ()
+
+    def due(self, step: int) -> bool:
+        """Whether the phase runs on this step."""
+        return step % self.every == self.offset
 
 
 class Method(Protocol):
     """A set of networks and the phases of one iteration."""
+
+    name: ClassVar[str]
 
     @property
     def plan(self) -> str:
@@ -118,18 +130,47 @@ class Target(NamedTuple):
     """Where a translation goes: a label with a latent code, or a reference image of that label's domain.
 
     Shapes: label (b,) int64; latent (b, L) or None; reference (b, 3, H, W) in [-1, 1] or None; exactly one of
-    the last two is given. Intensity in [0, 1]: 0 keeps the source's own expression, 1 is the full target.
+    latent and reference is given; a method without latent codes takes (b, 0), and one without styles takes a
+    reference's label alone.
+
+    Attributes:
+        intensity: in [0, 1]: 0 keeps the source's own expression, 1 is the full target.
+        other: a second target, to interpolate towards.
+        share: in [0, 1], of the other: 0 is this target, 1 the other.
     """
 
     label: Tensor
     latent: Tensor | None = None
     reference: Tensor | None = None
     intensity: float = 1.0
+    other: Target | None = None
+    share: float = 0.0
 
 
 @runtime_checkable
 class Translator(Method, Protocol):
-    """A method that changes the expression of a face."""
+    """A method that changes the expression of a face.
+
+    What its generator is told is one vector a face, the code: a style code, or the target's one-hot label where the
+    method has no styles. Codes can be interpolated, which gives intensities and the faces between two targets.
+    """
+
+    @property
+    def latent_dim(self) -> int:
+        """L, width of the latent codes; 0 = the method has none."""
+        ...
+
+    def code(self, networks: Networks, target: Target) -> Tensor:
+        """The code (b, C) of a target, whatever its intensity."""
+        ...
+
+    def own_code(self, networks: Networks, image: Tensor, source_label: Tensor) -> Tensor:
+        """The code (b, C) of what images (b, 3, H, W) of these labels (b,) show themselves."""
+        ...
+
+    def render(self, networks: Networks, image: Tensor, code: Tensor) -> Tensor:
+        """Images (b, 3, H, W) with what the codes (b, C) say."""
+        ...
 
     def translate(self, networks: Networks, image: Tensor, source_label: Tensor, target: Target) -> Tensor:
         """Translate images (b, 3, H, W) in [-1, 1] to the target; the same shape and range come back."""

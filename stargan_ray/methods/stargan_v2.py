@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from stargan_ray import losses
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Phase, Step, Target, Term, Terms
+from stargan_ray.methods.translation import CodeTranslator
 from stargan_ray.models.stargan_v2 import Compose, Discriminator, Generator, MappingNetwork, StyleEncoder
 from stargan_ray.schedules import LinearDecay
 
 
 @dataclass(frozen=True)
-class StarGANv2:
+class StarGANv2(CodeTranslator):
     """Hyperparameters; the defaults are the published ones.
 
     Attributes:
@@ -94,10 +95,9 @@ class StarGANv2:
             if value < least or value & (value - 1):
                 raise InputError(f"method.{field} = {value}: allowed are powers of two >= {least}")
 
-    @property
-    def embedding_dim(self) -> int:
-        """Width of the identity embedding that G and D take; 0 = none."""
-        return 0
+    def identity_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What G and D are built with besides where a method built on this one gives them the identity."""
+        return {}, {}
 
     def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
         """G, F, E, D for images of ``size`` pixels (a power of two, at least twice the bottleneck)."""
@@ -108,7 +108,8 @@ class StarGANv2:
                 f"{self.bottleneck} times method.patch = {self.patch})"
             )
         first = self.first or 2**14 // size
-        critic = {"first": self.first_critic or first, "largest": self.largest, "patch": self.patch}
+        of_generator, of_critic = self.identity_inputs()
+        critic: dict[str, Any] = {"first": self.first_critic or first, "largest": self.largest, "patch": self.patch}
         return {
             "generator": Generator(
                 size,
@@ -117,15 +118,15 @@ class StarGANv2:
                 bottleneck=self.bottleneck,
                 depth=self.depth,
                 style_dim=self.style_dim,
-                embedding_dim=self.embedding_dim,
                 compose=self.compose,
                 patch=self.patch,
+                **of_generator,
             ),
             "mapping": MappingNetwork(
                 domains, latent_dim=self.latent_dim, style_dim=self.style_dim, hidden=self.mapping_hidden
             ),
             "style_encoder": StyleEncoder(size, domains, style_dim=self.style_dim, **critic),
-            "discriminator": Discriminator(size, domains, embedding_dim=self.embedding_dim, **critic),
+            "discriminator": Discriminator(size, domains, **critic, **of_critic),
         }
 
     def phases(self) -> tuple[Phase, ...]:
@@ -255,15 +256,23 @@ class StarGANv2:
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def translate(self, networks: Networks, image: Tensor, source_label: Tensor, target: Target) -> Tensor:
-        """Translate images (b, 3, H, W); an intensity below 1 moves the style from the source's own."""
+    def code(self, networks: Networks, target: Target) -> Tensor:
+        """The style (b, S) of a latent code, or that of a reference image."""
         if target.reference is not None:
-            style = networks["style_encoder"](target.reference, target.label)
+            style: Tensor = networks["style_encoder"](target.reference, target.label)
         else:
             style = networks["mapping"](target.latent, target.label)
-        if target.intensity != 1.0:
-            style = torch.lerp(networks["style_encoder"](image, source_label), style, target.intensity)
-        return networks["generator"](image, style, self.source_embedding(networks, image))
+        return style
+
+    def own_code(self, networks: Networks, image: Tensor, source_label: Tensor) -> Tensor:
+        """E_y(x) (b, S)."""
+        style: Tensor = networks["style_encoder"](image, source_label)
+        return style
+
+    def render(self, networks: Networks, image: Tensor, code: Tensor) -> Tensor:
+        """G(x, s)."""
+        translated: Tensor = networks["generator"](image, code, self.source_embedding(networks, image))
+        return translated
 
     def source_embedding(self, networks: Networks, image: Tensor) -> Tensor | None:  # noqa: ARG002
         """The identity embedding of images (b, I) where the method has one."""

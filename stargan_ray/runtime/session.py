@@ -69,7 +69,7 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
     if latest:
         checkpoints.load_latest(state)
     elif run.init:
-        meta["init"] = start_from(state, run.init)
+        meta["init"] = start_from(state, run.init, dataset.manifest.domains)
     batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device, stored)
     hooks = make_hooks(recipe, dataset, run.judge, worker.device) if worker.rank == 0 else None
     return train(recipe, state, batches, worker, checkpoints, meta=meta, recorder=recorder, hooks=hooks)

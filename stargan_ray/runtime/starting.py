@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -41,28 +42,44 @@ def only_network(model: LoadedModel) -> nn.Module:
     return network
 
 
-def start_from(state: State, where: str) -> dict[str, Any]:
+def start_from(state: State, where: str, domains: Sequence[str]) -> dict[str, Any]:
     """Take over the weights that fit from another run or model; returns what was taken and what stays fresh.
 
-    The averages start from the other's averages where it has them, as its networks do where it has no others.
+    Of weights with an entry for each domain those of the domains that both know are taken, by their names. The averages
+    start from the other's averages where it has them, as its networks do where it has no others.
 
     Args:
         state: fresh; changed in place.
         where: as ``load_model`` takes it: a model folder, a checkpoint, a run (its best checkpoint) or ``models:/…``.
+        domains: names of the expressions of the data, in order.
+
+    Returns:
+        ``from``, ``method`` and ``domains`` of what it started from, and ``fresh``: networks, tensors and
+        ``tensor[domain]`` entries that nothing was found for.
 
     Raises:
-        InputError: it is not there or damaged, or one of the two is a judge of identities.
+        InputError: it is not there or damaged, one of the two is a judge of identities, or nothing of it fits.
     """
     with local_files(where) as (folder, resolved):
-        refuse_start(state.method, read_meta(folder), where)
-        report: dict[str, Any] = {"from": resolved, "fresh": []}
+        meta = read_meta(folder)
+        refuse_start(state.method, meta, where)
+        before = tuple(meta.get("domains") or domains)
+        method = meta.get("recipe", {}).get("method", {}).get("name", "")
+        report: dict[str, Any] = {"from": resolved, "method": method, "domains": list(before), "fresh": []}
+        taken = 0
         for name, network in state.networks.items():
             plain, average = folder / f"{name}.safetensors", folder / f"{name}.average.safetensors"
             if not plain.is_file():
                 report["fresh"].append(name)
                 continue
-            _, fresh = load_matching(network, plain)
+            found, fresh = load_matching(network, plain, before, domains)
+            taken += len(found)
             report["fresh"] += [f"{name}.{tensor}" for tensor in fresh]
             if name in state.averaged:
-                load_matching(state.averaged[name], average if average.is_file() else plain)
+                load_matching(state.averaged[name], average if average.is_file() else plain, before, domains)
+    if not taken:
+        raise InputError(
+            f"--init {where} is of the method {method}: nothing of it fits {state.method.name}; give a run of "
+            f"{state.method.name}, or of one that shares networks with it, at the same widths"
+        )
     return report

@@ -99,7 +99,7 @@ def run_step(
     steps = [Step(state.step, normal, worker.gather) for _, normal in parts]
     values: dict[str, Tensor] = {}
     for phase in state.method.phases():
-        if state.step % phase.every:
+        if not phase.due(state.step):
             continue
         _freeze_all_but(state, {*phase.updates, *phase.keeps})
         views = _views(state, phase)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import TinyModels, build_judge, recipe_for
+from tiny_models import DOMAINS, TinyModels, build_judge, recipe_for
 
 from stargan_ray.config import DataConfig, Recipe, TrainConfig
 from stargan_ray.data.faces import FacesConfig
@@ -183,9 +183,9 @@ def test_a_judge_is_no_start_for_others_nor_others_for_it(judge: Path, tiny: Tin
     for method, where in ((embedder, judge), (replace(JUDGE, people=6), tiny.identity)):
         state = fresh_state(recipe_for(method, 32), 3, LocalWorker(), {})
         with pytest.raises(InputError, match=r"--init .* a judge shares no weights"):
-            start_from(state, str(where))
+            start_from(state, str(where), DOMAINS)
     state = fresh_state(recipe_for(replace(JUDGE, people=9), 32), 3, LocalWorker(), {})
-    assert start_from(state, str(judge))["fresh"] == ["centres"]  # one judge may start from another
+    assert start_from(state, str(judge), DOMAINS)["fresh"] == ["centres"]  # one judge may start from another
 
 
 # -- what trained a translator does not judge it ------------------------------------------------------------------

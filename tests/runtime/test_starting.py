@@ -6,6 +6,7 @@ pytest tests/runtime/test_starting.py
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import TinyModels
+from tiny_models import DOMAINS, TinyModels
 
 from stargan_ray.config import Recipe
 from stargan_ray.data import storage
@@ -22,6 +23,7 @@ from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
+from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.models import export_model
 from stargan_ray.runtime.registry import register
@@ -42,10 +44,12 @@ def fresh(where: Path) -> State:
     return fresh_state(recipe, 3, LocalWorker(), {})
 
 
-def started(tiny: TinyModels, where: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def started(
+    tiny: TinyModels, where: str, domains: Sequence[str] = DOMAINS
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The generator of a translator that starts from there, and the report."""
     state = fresh(tiny.best)
-    report = start_from(state, where)
+    report = start_from(state, where, domains)
     return state.networks["generator"].state_dict(), report
 
 
@@ -55,7 +59,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_a_run_means_its_best_checkpoint(tiny: TinyModels) -> None:
     weights, report = started(tiny, str(tiny.run))
-    assert report == {"from": str(tiny.best), "fresh": []}
+    assert report == {"from": str(tiny.best), "method": "stargan-v2-id", "domains": DOMAINS, "fresh": []}
     assert same(weights, load_file(tiny.best / "generator.safetensors"))
     assert same(weights, started(tiny, str(tiny.best))[0])
     assert not same(weights, started(tiny, str(tiny.best.with_name("step-00000002")))[0])
@@ -64,7 +68,7 @@ def test_a_run_means_its_best_checkpoint(tiny: TinyModels) -> None:
 def test_a_model_folder_gives_what_it_has(tiny: TinyModels, tmp_path: Path) -> None:
     folder = export_model(tiny.run, tmp_path / "model")
     weights, report = started(tiny, str(folder))
-    assert report == {"from": str(folder), "fresh": ["discriminator"]}
+    assert (report["from"], report["fresh"]) == (str(folder), ["discriminator"])
     assert same(weights, load_file(tiny.best / "generator.average.safetensors"))
 
 
@@ -85,8 +89,46 @@ def test_a_registered_model_is_a_start_by_its_alias(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     register(export_model(tiny.identity, tmp_path / "model"), name="start", uri=store)
     state = fresh(tiny.identity)
-    assert start_from(state, "models:/start@champion") == {"from": "models:/start/1", "fresh": []}
+    assert start_from(state, "models:/start@champion", DOMAINS) == {
+        "from": "models:/start/1",
+        "method": "identity",
+        "domains": DOMAINS,
+        "fresh": [],
+    }
     assert same(state.networks["embedder"].state_dict(), load_file(tiny.identity / "embedder.safetensors"))
+
+
+def test_more_and_other_domains_start_from_those_that_both_know(tiny: TinyModels) -> None:
+    """DOMAINS are neutral, happiness and sadness: one goes, two come, and the order changes."""
+    now = ["anger", "sadness", "neutral", "contempt"]
+    state = fresh_state(recipe_of(tiny.best), len(now), LocalWorker(), {})
+    own = state.networks["discriminator"].state_dict()["head.weight"].clone()
+    report = start_from(state, str(tiny.best), now)
+    assert report["domains"] == DOMAINS
+    before = load_file(tiny.best / "discriminator.safetensors")
+    head = state.networks["discriminator"].state_dict()["head.weight"]
+    assert torch.equal(head[1], before["head.weight"][2])
+    assert torch.equal(head[2], before["head.weight"][0])
+    assert torch.equal(head[[0, 3]], own[[0, 3]])
+    averaged = load_file(tiny.best / "mapping.average.safetensors")["out.weight"]
+    assert torch.equal(state.averaged["mapping"].state_dict()["out.weight"][2], averaged[0])
+    assert all(entry.endswith(("[anger]", "[contempt]")) for entry in report["fresh"])
+    assert {"discriminator.head.weight[anger]", "mapping.out.weight[contempt]"} <= set(report["fresh"])
+
+
+def test_another_method_gives_the_networks_that_it_shares(tiny: TinyModels) -> None:
+    """StarGAN v2 from StarGAN v2 with identity: what is of the identity stays behind, nothing is missed."""
+    recipe = recipe_of(tiny.best)
+    fields = {n: v for n, v in vars(recipe.method).items() if n in StarGANv2.__dataclass_fields__}
+    state = fresh_state(replace(recipe, method=StarGANv2(**fields)), 3, LocalWorker(), {})
+    report = start_from(state, str(tiny.best), DOMAINS)
+    assert (report["method"], report["fresh"]) == ("stargan-v2-id", [])
+
+
+def test_a_checkpoint_of_another_method_is_one_line(tiny: TinyModels) -> None:
+    with pytest.raises(InputError, match=r"is of the method expression: nothing of it fits stargan-v2-id") as caught:
+        started(tiny, str(tiny.expression))
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_model_is_one_line(tiny: TinyModels, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stargan_ray.config import DataConfig, Recipe, TrainConfig
+from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig
 from stargan_ray.data.embeddings import Embeddings
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.plan import Shape
@@ -21,6 +22,8 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, ThreadSource
 from stargan_ray.data.transforms import Augment, to_float
 from stargan_ray.data.writing import write_dataset
+from stargan_ray.methods.fa_gan import FAGANStyle
+from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.runtime.plans import make_plan
 from stargan_ray.schedules import LinearDecay, UniformSteps
@@ -70,6 +73,23 @@ class Embedder(nn.Module):
         return F.normalize(self.linear(F.avg_pool2d(image, 4).flatten(1)).tanh())
 
 
+# One small instance of every method that translates, for what all of them promise.
+_PLAIN = {name: value for name, value in vars(METHOD).items() if name in StarGANv2.__dataclass_fields__}
+TRANSLATORS: dict[str, AnyMethod] = {
+    "stargan-v2": StarGANv2(**_PLAIN),
+    "stargan-v2-id": METHOD,
+    "fa-gan": FAGANStyle(
+        first=4, largest=8, bottleneck=8, depth=1, identity_dim=5, coarse_dim=3, fine_dim=2, latent_dim=3, r1_every=2
+    ),
+}
+
+
+def helpers_of(method: AnyMethod, embedder: nn.Module | None = None) -> dict[str, nn.Module]:
+    """The frozen networks that a method asks for, small."""
+    known: dict[str, Callable[[], nn.Module]] = {"identity": lambda: embedder or Embedder()}
+    return {name: known[name]() for name in method.helpers}
+
+
 def faces(folder: Path) -> Dataset:
     """Five people with eight pictures each: ten steps an epoch."""
     config = FacesConfig(people=5, images_per_person=8, size=32, splits=(1.0, 0.0, 0.0))
@@ -84,7 +104,7 @@ def with_train(recipe: Recipe = RECIPE, **fields: Any) -> Recipe:
 def state_of(
     recipe: Recipe = RECIPE, worker: Worker | None = None, domains: int = 8, embedder: nn.Module | None = None
 ) -> State:
-    return fresh_state(recipe, domains, worker or LocalWorker(), {"identity": embedder or Embedder()})
+    return fresh_state(recipe, domains, worker or LocalWorker(), helpers_of(recipe.method, embedder))
 
 
 def batches_of(dataset: Dataset, recipe: Recipe, worker: Worker, stored: Embeddings | None = None) -> Batches:
