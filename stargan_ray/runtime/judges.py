@@ -93,8 +93,8 @@ def _network(where: str, kinds: tuple[str, ...], translator: LoadedModel | None)
     judge = load_model(where)
     if judge.kind not in kinds:
         raise InputError(f"{where} is a model of kind {judge.kind}: allowed as this judge is {' or '.join(kinds)}")
-    for name, helper in (translator.helpers if translator else {}).items():
-        if judge.content_hash == helper.content_hash:
+    for name, helper in (translator.meta["helpers"] if translator else {}).items():
+        if judge.content_hash == helper.get("content_hash"):
             assert translator is not None
             raise InputError(
                 f"{where} cannot judge {translator.where}: it is the {name} network that trained it; give another one"

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from torch import nn
 
 import stargan_ray
 from stargan_ray.config import Recipe, flatten, from_json
@@ -29,8 +28,9 @@ from stargan_ray.methods.base import Translator
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.runtime.dlib_identity import DLIB
 from stargan_ray.runtime.embedder_use import require_fit, stored_embeddings
+from stargan_ray.runtime.feature_use import IMAGENET, helper_network, open_helper
 from stargan_ray.runtime.judges import refuse_name, refuse_start, require_helper
-from stargan_ray.runtime.models import LoadedModel, load_model
+from stargan_ray.runtime.models import LoadedModel
 from stargan_ray.runtime.pretrained import absolute_weights, local_weights, origins
 from stargan_ray.runtime.validation import make_hooks
 from stargan_ray.training.checkpoint import Checkpoints, load_matching, local_copy, read_meta
@@ -115,7 +115,7 @@ def each_fold(run: Run, folds: int) -> list[Run]:
 
 
 def _absolute(where: str) -> str:
-    return where if where in ("", DLIB) or where.startswith("models:") else storage.absolute(where)
+    return where if where in ("", DLIB, IMAGENET) or where.startswith("models:") else storage.absolute(where)
 
 
 def make_plan(recipe: Recipe, dataset: Dataset) -> Plan:
@@ -186,7 +186,7 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
             f"{len(lanes) * recipe.data.shape.share} images a step"
         )
     loaded = load_helpers(run)
-    helpers = {name: _only_network(model) for name, model in loaded.items()}
+    helpers = {name: helper_network(name, model) for name, model in loaded.items()}
     meta = {"run": run.name, **describe(dataset, loaded)}
     stored = stored_embeddings(recipe, dataset, plan.rows, loaded) if run.embeddings else None
     if run.embeddings:
@@ -227,14 +227,9 @@ def load_helpers(run: Run) -> dict[str, LoadedModel]:
     """The frozen networks that the method names."""
     require_helpers(run)
     names = sorted(run.recipe.method.helpers)
-    loaded = {name: require_helper(name, load_model(run.helpers[name])) for name in names}
+    loaded = {name: require_helper(name, open_helper(name, run.helpers[name])) for name in names}
     require_fit(run.recipe.method, loaded)
     return loaded
-
-
-def _only_network(model: LoadedModel) -> nn.Module:
-    (network,) = model.networks.values()
-    return network
 
 
 def describe(dataset: Dataset, helpers: Mapping[str, LoadedModel]) -> dict[str, Any]:
@@ -245,7 +240,10 @@ def describe(dataset: Dataset, helpers: Mapping[str, LoadedModel]) -> dict[str, 
         "data_hash": dataset.manifest.content_hash,
         "commit": commit(),
         "version": stargan_ray.__version__,
-        "helpers": {n: {"uri": m.where, "content_hash": m.content_hash} for n, m in helpers.items()},
+        "helpers": {
+            n: {"uri": m.where, "content_hash": m.content_hash, "pretrained": m.meta["pretrained"]}
+            for n, m in helpers.items()
+        },
     }
 
 
