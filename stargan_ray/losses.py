@@ -97,7 +97,8 @@ def contextual(generated: Tensor, target: Tensor, bandwidth: float, side: int) -
     x, y = (_wide(maps).flatten(2) for maps in (generated, target))
     mean = y.mean(2, keepdim=True)
     x, y = (F.normalize(maps - mean, dim=1) for maps in (x, y))
-    distance = 1 - x.transpose(1, 2) @ y  # (b, i, j)
+    with torch.autocast(x.device.type, enabled=False):  # the differences of near matches are lost in bf16
+        distance = 1 - x.transpose(1, 2) @ y  # (b, i, j)
     relative = distance / (distance.amin(2, keepdim=True) + 1e-5)
     # softmax normalises exp((1 − d̃) / h) without overflow
     similarity = ((1 - relative) / bandwidth).softmax(2)
