@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from stargan_ray import losses
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Phase, Step, Target, Term, Terms
 from stargan_ray.methods.translation import CodeTranslator
+from stargan_ray.models.blocks import he_init
 from stargan_ray.models.stargan_v1 import Discriminator, Generator
 from stargan_ray.models.stargan_v2 import Compose
 from stargan_ray.schedules import HeldDecay
@@ -42,6 +43,9 @@ class StarGANv1(CodeTranslator):
         n_critic: updates of D for each of G.
         rate_g, rate_d: learning rates of Adam over time.
         beta1, beta2: Adam.
+        init: how weights start: ``torch`` as in the authors' program, which shrinks what passes D by √6 a layer, or
+            ``he``: with it a short run's D begins to tell domains apart within its first hundred steps instead of after
+            three hundred.
         average: whether a moving average of G is kept and used; published without.
     """
 
@@ -65,6 +69,7 @@ class StarGANv1(CodeTranslator):
     rate_d: HeldDecay = HeldDecay(1e-4, 100_000, 200_000)
     beta1: float = 0.5
     beta2: float = 0.999
+    init: Literal["torch", "he"] = "torch"
     average: bool = False
 
     def __post_init__(self) -> None:
@@ -94,12 +99,12 @@ class StarGANv1(CodeTranslator):
     def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
         """G and D for images of ``size`` pixels (a power of two, at least 2^layers)."""
         self.require_size(size, 2**self.layers, f"method.layers = {self.layers}")
-        return {
-            "generator": self.generator(domains),
-            "discriminator": Discriminator(
-                size, domains, first=self.first_critic, largest=self.largest, layers=self.layers
-            ),
-        }
+        critic = Discriminator(size, domains, first=self.first_critic, largest=self.largest, layers=self.layers)
+        networks = {"generator": self.generator(domains), "discriminator": critic}
+        if self.init == "he":
+            for network in networks.values():
+                he_init(network)
+        return networks
 
     def generator(self, domains: int) -> nn.Module:
         """A fresh G."""

@@ -3,7 +3,7 @@
 Legend of shapes: b batch, H = W image size in pixels, K domains. Images are in [-1, 1]. G is told the target by labels
 (b,) int64 in [0, K), or by codes (b, K): one-hot for a domain, anything between two of them for a face between.
 
-``compose="mask"`` is ours and off by default. Weights start as torch draws them, as in the authors' program.
+``compose="mask"`` is ours and off by default.
 """
 
 from __future__ import annotations
