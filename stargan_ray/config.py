@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -176,6 +177,28 @@ def from_json(values: dict[str, Any]) -> Recipe:
     recipe = _build(Recipe, values, "recipe")
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def override(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values of some fields, named by dotted paths as flags name them.
+
+    >>> override(recipe, {"method.lambda_id.end": 0.0, "train.steps": 500})
+
+    Raises:
+        InputError: there is no such field, or its value is not allowed.
+    """
+    values = to_json(recipe)
+    for path, value in fields.items():
+        *folders, name = path.split(".")
+        place = values
+        for folder in folders:
+            if not isinstance(place.get(folder), dict):
+                raise unknown("field", path, flatten(recipe))
+            place = place[folder]
+        if name not in place:
+            raise unknown("field", path, flatten(recipe))
+        place[name] = to_json(value)
+    return from_json(values)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from stargan_ray.config import DataConfig, Recipe, ScaleConfig, TrainConfig, flatten, from_json, to_json
+from stargan_ray.config import DataConfig, Recipe, ScaleConfig, TrainConfig, flatten, from_json, override, to_json
 from stargan_ray.errors import InputError
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.recipes import RECIPES, recipe_named
+from stargan_ray.recipes.ablations import ablation_named
+from stargan_ray.schedules import LinearDecay, UniformSteps
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -163,3 +165,56 @@ def test_a_value_of_another_kind_is_named(section: str, field: str, value: objec
     with pytest.raises(InputError, match=said) as caught:
         from_json(values)
     assert f"{section}.{field}" in str(caught.value)
+
+
+# -- variants --------------------------------------------------------------------------------------------------
+
+
+def test_a_field_is_overridden_by_its_dotted_path() -> None:
+    base = recipe_named("stargan-v2-id-tiny")
+    changed = override(base, {"method.lambda_id.end": 3.0, "train.steps": 7, "method.lambda_ds": LinearDecay(0.5, 9)})
+    assert (changed.method.lambda_id.end, changed.train.steps) == (3.0, 7)  # type: ignore[union-attr]
+    assert changed.method.lambda_ds == LinearDecay(0.5, 9)  # type: ignore[union-attr]
+    assert override(changed, {"method.lambda_id.end": base.method.lambda_id.end}).method == dataclasses.replace(  # type: ignore[union-attr]
+        base.method,
+        lambda_ds=LinearDecay(0.5, 9),
+    )
+    assert base == recipe_named("stargan-v2-id-tiny")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("method.lambda_di.end", 1.0, r"unknown field 'method\.lambda_di\.end': did you mean 'method\.lambda_id\.end'"),
+        ("train.steps.more", 1, r"unknown field 'train\.steps\.more'"),
+        ("train.steps", 0, r"train\.steps = 0: allowed are values >= 1"),
+        ("method.inject", "middle", r"unknown recipe\.method\.inject 'middle'"),
+    ],
+)
+def test_an_override_that_cannot_be_is_one_line(path: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        override(recipe_named("stargan-v2-id-tiny"), {path: value})
+
+
+def test_ablations_vary_one_thing_at_a_time_or_all_of_them() -> None:
+    base = recipe_named("stargan-v2-id-tiny")
+    plain = flatten(base)
+    own, *others = ablation_named("identity", base)
+    assert own.method == base.method
+    assert len({r.name for r in (own, *others)}) == len(others) + 1 == 8
+    for variant in others:
+        changed = {k for k, v in flatten(variant).items() if plain[k] != v} - {"name"}
+        assert len({".".join(k.split(".")[:2]) for k in changed}) == 1, variant.name
+    crossed = ablation_named("identity-crossed", base)
+    assert len({str(r.method) for r in crossed}) == len(crossed) == 32
+    assert [r.method.lambda_id for r in crossed if r.name.endswith("stem critic constant")] == [  # type: ignore[union-attr]
+        UniformSteps(2.0, 2.0, 300, 900, 25)
+    ]
+    assert all(from_json(json.loads(json.dumps(to_json(r)))) == r for r in crossed)
+
+
+def test_an_ablation_needs_what_it_varies() -> None:
+    with pytest.raises(InputError, match="ablation of stargan-v2-tiny: it is for recipes of stargan-v2-id"):
+        ablation_named("identity", recipe_named("stargan-v2-tiny"))
+    with pytest.raises(InputError, match="unknown ablation 'identty': did you mean 'identity'"):
+        ablation_named("identty", recipe_named("stargan-v2-id-tiny"))

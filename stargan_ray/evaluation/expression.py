@@ -72,11 +72,12 @@ def gain(translation: npt.ArrayLike, source: npt.ArrayLike, labels: npt.ArrayLik
     after, wanted = _checked(translation, labels)
     before, _ = _checked(source, labels)
     row = np.arange(len(wanted))
-    difference: FloatArray = _softmax(after)[row, wanted] - _softmax(before)[row, wanted]
+    difference: FloatArray = probabilities(after)[row, wanted] - probabilities(before)[row, wanted]
     return difference
 
 
-def _softmax(logits: FloatArray) -> FloatArray:
+def probabilities(logits: FloatArray) -> FloatArray:
+    """Softmax of logits (n, K)."""
     raised: FloatArray = np.exp(logits - logits.max(1, keepdims=True))
     normalised: FloatArray = raised / raised.sum(1, keepdims=True)
     return normalised

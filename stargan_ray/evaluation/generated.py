@@ -22,19 +22,24 @@ from stargan_ray.evaluation.translations import Faces
 from stargan_ray.evaluation.truth import has_truth, read_truth
 
 
-def true_faces(dataset: Dataset, size: int, split: str, most_people: int | None = None) -> Faces:
-    """The faces of a split with their *true* expressions, decoded; the first ``most_people`` people of it."""
-    rows = np.flatnonzero(pc.equal(dataset.index["split"], split).to_numpy(zero_copy_only=False))
+def known_faces(dataset: Dataset, size: int, split: str, most_people: int | None = None) -> Faces:
+    """The faces of a split whose expression and person are known, decoded; the first ``most_people`` people of it.
+
+    Expressions are the true ones of a generated set, else the labels.
+
+    Raises:
+        InputError: there is none.
+    """
+    inside = pc.and_(pc.equal(dataset.index["split"], split), pc.is_valid(dataset.index["identity"]))
+    rows = np.flatnonzero(inside.to_numpy(zero_copy_only=False))
+    labels, _ = shown_expressions(dataset, rows)
+    rows, labels = rows[labels >= 0], labels[labels >= 0]
+    if not len(rows):
+        raise InputError(f"{dataset.uri}: no row of split {split!r} has both a person and an expression")
     persons = np.asarray(dataset.index["identity"].take(rows).to_pylist())
     chosen = np.isin(persons, np.unique(persons)[:most_people])
-    rows, persons = rows[chosen], persons[chosen]
-    if not len(rows):
-        raise InputError(f"{dataset.uri}: no rows in split {split!r}")
-    truth = read_truth(dataset.uri)
-    keys = dataset.index["key"].take(rows).to_pylist()
-    labels = torch.tensor([truth[key].expression for key in keys])
-    images = to_float(torch.from_numpy(load_pool(dataset, rows, size)))
-    return Faces(images, labels, persons)
+    images = to_float(torch.from_numpy(load_pool(dataset, rows[chosen], size)))
+    return Faces(images, torch.from_numpy(labels[chosen]), persons[chosen])
 
 
 def shown_expressions(dataset: Dataset, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], str | None]:

@@ -42,10 +42,12 @@ class Judges:
     Attributes:
         expression: images -> logits (b, K).
         identity: images -> unit embeddings (b, d).
+        features: images -> (b, f), what the expression judge's last layer reads; None where it has no such thing.
     """
 
     expression: Judge
     identity: Judge
+    features: Judge | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -95,10 +95,9 @@ class StarGANv2(CodeTranslator):
             if value < least or value & (value - 1):
                 raise InputError(f"method.{field} = {value}: allowed are powers of two >= {least}")
 
-    @property
-    def embedding_dim(self) -> int:
-        """Width of the identity embedding that G and D take; 0 = none."""
-        return 0
+    def identity_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What G and D are built with besides where a method built on this one gives them the identity."""
+        return {}, {}
 
     def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
         """G, F, E, D for images of ``size`` pixels (a power of two, at least twice the bottleneck)."""
@@ -109,7 +108,8 @@ class StarGANv2(CodeTranslator):
                 f"{self.bottleneck} times method.patch = {self.patch})"
             )
         first = self.first or 2**14 // size
-        critic = {"first": self.first_critic or first, "largest": self.largest, "patch": self.patch}
+        of_generator, of_critic = self.identity_inputs()
+        critic: dict[str, Any] = {"first": self.first_critic or first, "largest": self.largest, "patch": self.patch}
         return {
             "generator": Generator(
                 size,
@@ -118,15 +118,15 @@ class StarGANv2(CodeTranslator):
                 bottleneck=self.bottleneck,
                 depth=self.depth,
                 style_dim=self.style_dim,
-                embedding_dim=self.embedding_dim,
                 compose=self.compose,
                 patch=self.patch,
+                **of_generator,
             ),
             "mapping": MappingNetwork(
                 domains, latent_dim=self.latent_dim, style_dim=self.style_dim, hidden=self.mapping_hidden
             ),
             "style_encoder": StyleEncoder(size, domains, style_dim=self.style_dim, **critic),
-            "discriminator": Discriminator(size, domains, embedding_dim=self.embedding_dim, **critic),
+            "discriminator": Discriminator(size, domains, **critic, **of_critic),
         }
 
     def phases(self) -> tuple[Phase, ...]:

@@ -10,15 +10,16 @@ that the image must show, its own for a real image, the source's for a fake.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stargan_ray import losses
+from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Step, Term, Terms
 from stargan_ray.methods.stargan_v2 import StarGANv2
-from stargan_ray.models.stargan_v2 import Discriminator
+from stargan_ray.models.stargan_v2 import Inject
 from stargan_ray.schedules import UniformSteps
 
 
@@ -27,8 +28,12 @@ class StarGANv2Identity(StarGANv2):
     """Hyperparameters; those of StarGAN v2 and the identity's.
 
     Attributes:
-        lambda_id: weight of the identity loss over time (0.1 until 25k, then to 4 in uniform steps).
+        lambda_id: weight of the identity loss over time (0.1 until 25k, then to 4 in uniform steps; equal ends are a
+            constant weight, ``step_size`` 1 is a plain ramp, 0 to 0 is no identity loss).
+        identity_loss: ``squared`` = ‖f(x) − f(x̃)‖² as the paper has it, or ``cosine`` = 1 − ⟨f(x), f(x̃)⟩, which is
+            half of it for unit vectors: it names the scale that a λ_id from elsewhere was meant for.
         identity_dim: I, width of the embedder's output.
+        inject: where f(x) enters G, see ``Generator``; ``none`` = nowhere.
         conditional_critic: whether D sees the embedding.
     """
 
@@ -36,21 +41,21 @@ class StarGANv2Identity(StarGANv2):
     helpers: ClassVar[tuple[str, ...]] = ("identity",)
 
     lambda_id: UniformSteps = UniformSteps()
+    identity_loss: Literal["squared", "cosine"] = "squared"
     identity_dim: int = 256
+    inject: Literal[Inject, "none"] = "stem"
     conditional_critic: bool = True
 
-    @property
-    def embedding_dim(self) -> int:
-        """Width of the identity embedding that G takes."""
-        return self.identity_dim
+    def __post_init__(self) -> None:
+        """Refuse what no embedder gives."""
+        super().__post_init__()
+        if self.identity_dim < 1:
+            raise InputError(f"method.identity_dim = {self.identity_dim}: allowed are values >= 1")
 
-    def networks(self, size: int, domains: int) -> dict[str, nn.Module]:
-        """As StarGAN v2; without ``conditional_critic`` D has no identity input."""
-        networks = super().networks(size, domains)
-        critic = networks["discriminator"]
-        if not self.conditional_critic and isinstance(critic, Discriminator):
-            critic.identity = None
-        return networks
+    def identity_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The embedding's width and place where G and D take it."""
+        of_generator = {} if self.inject == "none" else {"embedding_dim": self.identity_dim, "inject": self.inject}
+        return of_generator, {"embedding_dim": self.identity_dim} if self.conditional_critic else {}
 
     def embedding(self, networks: Networks, batch: Batch, step: Step) -> Tensor:
         """f(x) (b, I) of the sources, stored or computed once a step; no gradient reaches f or x."""
@@ -66,6 +71,8 @@ class StarGANv2Identity(StarGANv2):
         if not weight:
             return {}
         distance = losses.identity_distance(self.embedding(networks, batch, step), networks["identity"](fake))
+        if self.identity_loss == "cosine":
+            distance = distance / 2
         return {"id": Term(distance, weight)}
 
     def source_embedding(self, networks: Networks, image: Tensor) -> Tensor:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Which of a module's parameters have an entry for each domain: name -> (axis, index of the first domain on it). A start
+# from a network of other domains takes over the entries of those that both know.
+DomainAxes = dict[str, tuple[int, int]]
 
 
 def he_init(module: nn.Module) -> None:
@@ -23,6 +28,8 @@ class DomainLinear(nn.Module):
 
     Shapes: x (b, n_in), label (b,) int64 in [0, domains) -> (b, n_out).
     """
+
+    domain_axes: ClassVar[DomainAxes] = {"weight": (0, 0), "bias": (0, 0)}
 
     def __init__(self, domains: int, n_in: int, n_out: int) -> None:
         super().__init__()

@@ -7,11 +7,13 @@ dropout and one linear layer, on crops of 44 pixels, where five poolings leave o
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from stargan_ray.errors import InputError
 from stargan_ray.models.backbones import View, timm_trunk
-from stargan_ray.models.blocks import he_init
+from stargan_ray.models.blocks import DomainAxes, he_init
 
 # Configuration E of Simonyan & Zisserman (2015), widths in units of the first layer's 64 channels.
 _VGG19 = (1, 1, "M", 2, 2, "M", 4, 4, 4, 4, "M", 8, 8, 8, 8, "M", 8, 8, 8, 8, "M")
@@ -46,6 +48,8 @@ class ExpressionClassifier(nn.Module):
         centre, grey, standardize, cut: what is seen of the image, see :class:`View`.
     """
 
+    domain_axes: ClassVar[DomainAxes] = {"head.weight": (0, 0), "head.bias": (0, 0)}
+
     def __init__(
         self,
         classes: int,
@@ -72,7 +76,12 @@ class ExpressionClassifier(nn.Module):
         self.head = nn.Linear(features, classes)
         he_init(self.head)
 
+    def features(self, image: Tensor) -> Tensor:
+        """(b, 3, H, W) -> (b, features): what the linear layer reads."""
+        features: Tensor = self.trunk(self.view(image))
+        return features
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits; their softmax is the confidence that the filter thresholds."""
-        logits: Tensor = self.head(self.dropout(self.trunk(self.view(image))))
+        logits: Tensor = self.head(self.dropout(self.features(image)))
         return logits

@@ -4,25 +4,27 @@ Legend of shapes: b batch, H = W image size in pixels, K domains, S style code, 
 embedding. Images are in [-1, 1]; labels are (b,) int64 in [0, K).
 
 Three things are ours, all off by default, and with all off the parameter counts are the published ones:
-the identity embedding as an input of G (a map added to the stem's features, the paper's Fig. 2) and of D (a
-projection term); ``compose="mask"``, an output that edits the source instead of repainting it; and ``patch``,
-which folds p × p pixels into channels before the stem and costs about p² less (for machines without a GPU).
+the identity embedding as an input of G (where, is ``inject``; the paper's Fig. 2 shows it added to the features)
+and of D (a projection term); ``compose="mask"``, an output that edits the source instead of repainting it; and
+``patch``, which folds p × p pixels into channels before the stem and costs about p² less (for machines without a GPU).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stargan_ray.models.blocks import AdaINBlock, DomainLinear, ResidualBlock, he_init
+from stargan_ray.models.blocks import AdaINBlock, DomainAxes, DomainLinear, ResidualBlock, he_init
 
 Compose = Literal["image", "mask"]
+Inject = Literal["stem", "channels", "style"]
 _MAP = 4  # side of the map that G projects the identity embedding to
+_PLANES = 8  # channels of that map where it is an input beside the image
 
 
 def stage_widths(size: int, smallest: int, first: int, largest: int) -> list[int]:
@@ -53,8 +55,11 @@ class Generator(nn.Module):
         bottleneck: resolution of the deepest features; published 16.
         depth: residual blocks with IN, and as many with AdaIN, at that resolution; published 2.
         style_dim: S.
-        embedding_dim: I, 0 for none: the embedding is projected to a 4×4 map, enlarged and added to the stem's
-            features. A map, because what is constant over an image is removed whole by the instance norms.
+        embedding_dim: I, 0 for none.
+        inject: where the embedding enters. ``stem``: projected to a 4×4 map, enlarged and added to the stem's
+            features; ``channels``: such a map of 8 channels is concatenated to the image; ``style``: projected to S
+            numbers that are concatenated to the style code, which AdaIN reads. Maps, because what is constant over an
+            image is removed whole by the instance norms.
         compose: ``image`` = the published output; ``mask`` = m · tanh(colour) + (1 − m) · x with m in
             (0, 1) predicted per pixel, so that what carries no expression is copied instead of repainted.
         patch: p, pixels folded into channels per side; published 1 (none). ``first`` counts at H / p.
@@ -70,6 +75,7 @@ class Generator(nn.Module):
         depth: int = 2,
         style_dim: int = 64,
         embedding_dim: int = 0,
+        inject: Inject = "stem",
         compose: Compose = "image",
         patch: int = 1,
     ) -> None:
@@ -77,8 +83,12 @@ class Generator(nn.Module):
         widths = stage_widths(size // patch, bottleneck, first, largest)
         deep = widths[-1]
         self.compose = compose
+        self.inject = inject
         self.patch = patch
-        self.stem = nn.Conv2d(3 * patch**2, first, 3, padding=1)
+        planes = _PLANES if embedding_dim and inject == "channels" else 0
+        self.stem = nn.Conv2d(3 * patch**2 + planes, first, 3, padding=1)
+        if embedding_dim and inject == "style":
+            style_dim *= 2
         down = itertools.pairwise(widths)
         self.encode = nn.ModuleList(
             [ResidualBlock(a, b, normalize=True, downsample=True) for a, b in down]
@@ -92,16 +102,14 @@ class Generator(nn.Module):
         self.norm = nn.InstanceNorm2d(first, affine=True)
         self.paint = nn.Conv2d(first, (4 if compose == "mask" else 3) * patch**2, 1)
         he_init(self)
-        self.identity = nn.Linear(embedding_dim, first * _MAP**2, bias=False) if embedding_dim else None
+        entry = {"stem": first * _MAP**2, "channels": _PLANES * _MAP**2, "style": style_dim // 2}
+        self.identity = nn.Linear(embedding_dim, entry[inject], bias=False) if embedding_dim else None
         if self.identity is not None:
             nn.init.zeros_(self.identity.weight)  # training starts as StarGAN v2; the gradient is not zero
 
     def forward(self, image: Tensor, style: Tensor, embedding: Tensor | None = None) -> Tensor:
         """Translate; ``embedding`` (b, I) is the source's, needed exactly when the network has an input for it."""
-        x = self.stem(_fold(image, self.patch))
-        if self.identity is not None:
-            person = self.identity(embedding).unflatten(1, (-1, _MAP, _MAP))
-            x = x + F.interpolate(person, x.shape[-2:], mode="nearest")
+        x, style = self._enter(_fold(image, self.patch), style, embedding)
         for block in self.encode:
             x = block(x)
         for block in self.decode:
@@ -110,6 +118,18 @@ class Generator(nn.Module):
         if self.compose == "image":
             return x
         return torch.lerp(image, x[:, :3].tanh(), x[:, 3:].sigmoid())
+
+    def _enter(self, image: Tensor, style: Tensor, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The stem's features and the style, one of them with the identity."""
+        if self.identity is None:
+            return self.stem(image), style
+        person = self.identity(embedding)
+        if self.inject == "style":
+            return self.stem(image), torch.cat([style, person], 1)
+        person = F.interpolate(person.unflatten(1, (-1, _MAP, _MAP)), image.shape[-2:], mode="nearest")
+        if self.inject == "channels":
+            return self.stem(torch.cat([image, person], 1)), style
+        return self.stem(image) + person, style
 
 
 class MappingNetwork(nn.Module):
@@ -175,6 +195,8 @@ class Discriminator(_Critic):
     embedding e (b, I) of the person that the image should show. L_id itself does not depend on D's parameters,
     so this input is how the identity reaches D at all: it can reject a face whose person changed.
     """
+
+    domain_axes: ClassVar[DomainAxes] = {"head.weight": (0, 0), "head.bias": (0, 0)}
 
     def __init__(
         self,

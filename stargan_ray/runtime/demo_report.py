@@ -17,7 +17,7 @@ import torch
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.evaluation import figures, report
 from stargan_ray.evaluation.filter_curves import curves_figure
-from stargan_ray.evaluation.generated import curves_against_truth, filter_against_truth, true_faces
+from stargan_ray.evaluation.generated import curves_against_truth, filter_against_truth, known_faces
 from stargan_ray.evaluation.identity import verify
 from stargan_ray.evaluation.judging import Judges, Verdict, compare, judge, judge_real
 from stargan_ray.evaluation.pairs import sample_pairs, split_gallery
@@ -60,7 +60,7 @@ def write_report(
     domains = dataset.manifest.domains
     translator = load_model(judged.translator)
     judges = open_judges(judged.expression_judge, judged.identity_judge, translator)
-    faces = true_faces(dataset, translator.size, "test", PEOPLE)
+    faces = known_faces(dataset, translator.size, "test", PEOPLE)
     probes, gallery = (faces.take(rows) for rows in split_gallery(faces.persons, GALLERY, seed=_SEED))
     filtered, by_label = filter_against_truth(dataset, judged.decisions)
     curves = curves_against_truth(dataset, judged.decisions)

@@ -72,16 +72,30 @@ def refuse_start(method: Method, meta: Mapping[str, Any], where: str) -> None:
         raise InputError(f"--init {where} is of the method {started}: a judge shares no weights with anything else")
 
 
-def open_judges(expression: str, identity: str, translator: LoadedModel) -> Judges:
-    """The judges of a translator, by models or ``dlib`` for identities.
+def open_judges(expression: str, identity: str, translator: LoadedModel | None = None) -> Judges:
+    """The judges of a translator, by models or ``dlib`` for identities; without one, those of the rows beside it.
 
     Raises:
         InputError: a model cannot be loaded, is of another kind, or has the weights of what the translator learnt from.
     """
-    return Judges(
-        expression=_network(expression, ("expression",), translator),
-        identity=open_identity_judge(identity, translator),
-    )
+    seen = _network(expression, ("expression",), translator)
+    return Judges(seen, open_identity_judge(identity, translator), getattr(seen, "features", None))
+
+
+def refuse_trainers(judges: Mapping[str, str], trainers: Mapping[str, str]) -> None:
+    """Refuse judges with the weights of a network that trains, or chooses the checkpoints of, what they judge.
+
+    Args:
+        judges: what it judges -> model or ``dlib``.
+        trainers: what it does in training -> model; empty ones are passed over.
+
+    Raises:
+        InputError: one is the other, under whatever name.
+    """
+    hashes = {load_model(where).content_hash: name for name, where in trainers.items() if where}
+    for what, where in judges.items():
+        if where != DLIB and (name := hashes.get(load_model(where).content_hash)):
+            raise InputError(f"{where} cannot judge the {what}: it is the {name} network of the training")
 
 
 def open_identity_judge(where: str, translator: LoadedModel | None = None) -> nn.Module:

@@ -16,7 +16,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from stargan_ray import config
 from stargan_ray.data import storage
 from stargan_ray.errors import InputError
+from stargan_ray.training.domains import Entries, domain_axes
 from stargan_ray.training.step import State
 
 FORMAT = 1
@@ -86,13 +87,40 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict(tensors)
 
 
-def load_matching(network: nn.Module, path: Path) -> tuple[list[str], list[str]]:
-    """Load the tensors that fit by name and shape (a start from another run); returns (taken, left fresh)."""
+def load_matching(
+    network: nn.Module, path: Path, before: Sequence[str] = (), now: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Load the tensors that fit by name and shape: a start from another run.
+
+    Of a tensor with an entry for each domain the entries of the domains that both sides know are taken, by their names.
+
+    Args:
+        network: changed in place.
+        path: a file of weights.
+        before: domains of the network in the file, in order.
+        now: those of this network; the same unless given.
+
+    Returns:
+        Names of the tensors taken, and of what stays fresh: ``tensor``, or ``tensor[domain]`` for one entry of it.
+    """
     tensors = _load(path)
     own = network.state_dict()
-    fits = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}
-    network.load_state_dict({**own, **{n: t.to(own[n].dtype) for n, t in fits.items()}})
-    return sorted(fits), sorted({*own} - {*fits})
+    axes = domain_axes(network) if list(before) != list(now) else {}
+    taken, fresh = {}, []
+    for name, mine in own.items():
+        theirs = tensors.get(name)
+        if theirs is not None and name in axes:
+            entries = Entries(*axes[name], tuple(before), tuple(now))
+            if entries.fit(theirs, mine):
+                taken[name] = entries.merged(theirs.to(mine.dtype), mine)
+                fresh += [f"{name}[{domain}]" for domain in entries.unknown]
+                continue
+        if theirs is not None and theirs.shape == mine.shape and name not in axes:
+            taken[name] = theirs.to(mine.dtype)
+        else:
+            fresh.append(name)
+    network.load_state_dict({**own, **taken})
+    return sorted(taken), sorted(fresh)
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:

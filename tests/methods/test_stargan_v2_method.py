@@ -55,6 +55,9 @@ METHODS: dict[str, AnyMethod] = {
     "seldom": StarGANv2(**SMALL, r1_every=2, reference_every=2),
     "identity": StarGANv2Identity(**IDENTITY),
     "blind-critic": StarGANv2Identity(**IDENTITY, conditional_critic=False),
+    "in channels": StarGANv2Identity(**IDENTITY, inject="channels"),
+    "in style": StarGANv2Identity(**IDENTITY, inject="style"),
+    "nowhere": StarGANv2Identity(**IDENTITY, inject="none"),
 }
 
 
@@ -403,6 +406,22 @@ def test_no_identity_weight_no_identity_term() -> None:
     state = state_of(method)
     assert "g_latent/id" not in fast(state)
     assert "g_latent/id" in fast(state_of(METHODS["identity"]))
+
+
+def test_the_cosine_loss_is_half_of_the_squared_distance_of_unit_vectors() -> None:
+    values = {
+        kind: fast(state_of(replace(METHODS["identity"], identity_loss=kind)))["g_latent/id"]
+        for kind in ("squared", "cosine")
+    }
+    state = state_of(METHODS["identity"])
+    networks = {**state.helpers, **state.networks}
+    batch, step = batch_of(0), Step(0, noise_of(0))
+    fake, _ = METHODS["identity"]._latent_fake(
+        networks, {n: x.float() if x.is_floating_point() else x for n, x in batch.items()}, step
+    )  # type: ignore[union-attr]
+    cosine = F.cosine_similarity(networks["identity"](batch["source"].float()), networks["identity"](fake))
+    torch.testing.assert_close(values["cosine"], (1 - cosine).mean(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(values["squared"], 2 * (1 - cosine).mean(), rtol=1e-4, atol=1e-6)
 
 
 def test_seldom_phases_run_on_steps_they_divide() -> None:

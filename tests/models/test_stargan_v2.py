@@ -170,6 +170,18 @@ def test_identity_inputs_add_one_projection_each() -> None:
     assert count(blind["discriminator"]) == 20_855_368
 
 
+def test_other_places_of_the_identity_cost_their_projection_and_what_reads_it() -> None:
+    with torch.device("meta"):
+        counts = {
+            place: count(StarGANv2Identity(inject=place).networks(256, 8)["generator"])
+            for place in ("channels", "style", "none")
+        }
+    assert counts["none"] == 33_892_995
+    assert counts["channels"] == 33_892_995 + 256 * 8 * 16 + 64 * 8 * 9  # eight more planes into the stem
+    affine = 2 * 64 * (4 * 512 + (512 + 512) + (512 + 256) + (256 + 128) + (128 + 64))
+    assert counts["style"] == 33_892_995 + 256 * 64 + affine  # every AdaIN reads 64 more numbers
+
+
 def test_published_widths() -> None:
     assert stage_widths(256, 16, 64, 512) == [64, 128, 256, 512, 512]
     assert stage_widths(256, 4, 64, 512) == [64, 128, 256, 512, 512, 512, 512]
@@ -236,12 +248,22 @@ def test_fresh_identity_inputs_change_nothing_and_can_learn() -> None:
     image, style, person = torch.randn(2, 3, 32, 32), torch.randn(2, 3), torch.randn(2, 7)
     pairs = (
         [(Generator(32, first=4, largest=8, style_dim=3, embedding_dim=n), (image, style)) for n in (7, 0)],
+        [
+            (Generator(32, first=4, largest=8, style_dim=3, embedding_dim=n, inject="channels"), (image, style))
+            for n in (7, 0)
+        ],
+        [
+            (Generator(32, first=4, largest=8, style_dim=3, embedding_dim=n, inject="style"), (image, style))
+            for n in (7, 0)
+        ],
         [(Discriminator(32, 2, first=4, largest=8, embedding_dim=n), (image,)) for n in (7, 0)],
     )
     for (aware, inputs), (plain, _) in pairs:
-        plain.load_state_dict({n: t for n, t in aware.state_dict().items() if not n.startswith("identity")})
+        own = plain.state_dict()  # what reads the identity has it behind its other inputs
+        taken = {n: t[:, : own[n].shape[1]] if t.ndim > 1 else t for n, t in aware.state_dict().items() if n in own}
+        plain.load_state_dict(taken)
         out = aware(*inputs, person)
-        assert torch.equal(out, plain(*inputs))
+        torch.testing.assert_close(out, plain(*inputs), rtol=0, atol=2e-5)
         out.square().sum().backward()
         # Well above rounding: a constant over the image, which the instance norms remove, has a gradient of 1e-13.
         assert aware.identity.weight.grad.abs().max() > 1e-3

@@ -1,0 +1,126 @@
+r"""Train several methods, or variants of one, on the same data and judge them on the same held-out people.
+
+    python jobs/compare.py --data data/faces-refined --judged data/faces --name five --out runs/five \
+        --recipes stargan-v1-tiny laun-tiny fa-gan-tiny stargan-v2-tiny stargan-v2-id-tiny \
+        --identity runs/embedder --features runs/filter --judge runs/filter \
+        --expression-judge runs/expression-judge --identity-judge runs/identity-judge
+    python jobs/compare.py --recipes stargan-v2-id-tiny --ablation identity … --seeds 0 1 2
+
+The rows copy-input and real images are always there. The same command again goes on where it stopped; with more
+recipes or seeds it trains only those.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from stargan_ray.config import Recipe, override
+from stargan_ray.errors import InputError
+from stargan_ray.recipes import recipe_named
+from stargan_ray.recipes.ablations import ablation_named
+from stargan_ray.runtime import cli
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """What is compared.
+
+    Attributes:
+        data: URI of the data set that the methods learn from.
+        judged: URI of the data set whose held-out people are translated; the same unless given. A generated set before
+            filtering has the true expressions.
+        name: of the comparison; its runs are NAME-RECIPE-SEED.
+        out: folder for comparison.md, .csv and .json; a path or s3://bucket/prefix.
+        recipes: one row each; with --ablation the one recipe that is varied.
+        ablation: a named list of variants of the recipe: identity, identity-crossed or lambda-id.
+        seeds: of the trainings; each row is trained with each.
+        steps: of every training; 0 = as the recipes say.
+        storage: URI under which the runs' folders lie.
+        identity: embedder of the methods that keep the identity.
+        features: network of the methods with a loss on features.
+        judge: classifier that helps to choose the best checkpoint.
+        expression_judge: classifier that judges; it must not have trained anything here.
+        identity_judge: embedder that judges, or dlib; as above.
+        split: whose people are translated.
+        people: of it, at most.
+        translations: how many are judged.
+        parallel: runs that train at the same time.
+    """
+
+    data: str
+    judged: str = ""
+    name: str
+    out: str
+    recipes: tuple[str, ...]
+    ablation: str = ""
+    seeds: tuple[int, ...] = (0,)
+    steps: int = 0
+    storage: str = "runs"
+    identity: str = ""
+    features: str = ""
+    judge: str = ""
+    expression_judge: str
+    identity_judge: str
+    split: str = "test"
+    people: int = 100
+    translations: int = 1_600
+    parallel: int = 2
+
+    def __post_init__(self) -> None:
+        if self.parallel < 1 or self.steps < 0:
+            raise InputError("--parallel, --steps: allowed are >= 1 and >= 0")
+        if self.people < 2 or self.translations < 1:
+            raise InputError("--people, --translations: allowed are >= 2 and >= 1")
+        if self.ablation and len(self.recipes) != 1:
+            raise InputError(f"--ablation {self.ablation} varies one recipe, --recipes has {len(self.recipes)}")
+
+    def rows(self) -> tuple[Recipe, ...]:
+        """The recipes of the rows."""
+        chosen = [recipe_named(name) for name in self.recipes]
+        if self.ablation:
+            chosen = ablation_named(self.ablation, chosen[0])
+        return tuple(override(r, {"train.steps": self.steps}) if self.steps else r for r in chosen)
+
+
+def main() -> None:
+    """Parse, train and judge, print the table and where it is."""
+    job = cli.parse(Compare, __doc__)
+    rows = job.rows()
+    import threading
+
+    from stargan_ray.runtime.compare import Comparison, compare
+    from stargan_ray.runtime.progress import display, interrupts
+
+    helpers = {name: where for name in ("identity", "features") if (where := getattr(job, name))}
+    comparison = Comparison(
+        data=job.data,
+        judged=job.judged or job.data,
+        storage=job.storage,
+        name=job.name,
+        recipes=rows,
+        seeds=job.seeds,
+        helpers=helpers,
+        checkpoint_judge=job.judge,
+        expression_judge=job.expression_judge,
+        identity_judge=job.identity_judge,
+        split=job.split,
+        people=job.people,
+        translations=job.translations,
+    )
+    console, stop = Console(), threading.Event()
+    with interrupts(stop.set), display(Console(stderr=True)) as progress:
+        done = compare(comparison, job.out, parallel=job.parallel, progress=progress, stop=stop)
+    console.print(Markdown(done.markdown)) if sys.stdout.isatty() else print(done.markdown)
+    print(f"tables: {job.out}/comparison.md, .csv, .json")
+    for name, why in done.failed.items():
+        print(f"failed: {name}: {why}", file=sys.stderr)
+    if done.failed:
+        raise InputError(f"{len(done.failed)} of {len(comparison.runs())} runs failed; the table has the others")
+
+
+if __name__ == "__main__":
+    cli.job(main)

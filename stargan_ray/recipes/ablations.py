@@ -1,0 +1,93 @@
+"""Named lists of variants of one recipe, each a few fields away from it: what ``jobs/compare.py --ablation`` trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from stargan_ray.config import Recipe, override
+from stargan_ray.errors import InputError, unknown
+from stargan_ray.schedules import UniformSteps
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe under a name of its own.
+
+    Attributes:
+        name: of the row in the table.
+        fields: dotted path -> value, see ``config.override``.
+    """
+
+    name: str
+    fields: Fields
+
+    def of(self, base: Recipe) -> Recipe:
+        """The variant of a recipe; its name is ``<recipe>/<variant>``."""
+        return override(base, {"name": f"{base.name}/{self.name}", **self.fields})
+
+
+_PLACES: dict[str, Fields] = {place: {"method.inject": place} for place in ("stem", "channels", "style", "none")}
+_CRITICS: dict[str, Fields] = {
+    "critic": {"method.conditional_critic": True},
+    "blind": {"method.conditional_critic": False},
+}
+
+
+def _schedules(base: Recipe) -> dict[str, Fields]:
+    """λ_id in uniform steps as the recipe has it, as a plain ramp, constant at its end, and none."""
+    schedule = getattr(base.method, "lambda_id", None)
+    if not isinstance(schedule, UniformSteps):
+        raise InputError(f"ablation of {base.name}: it is for recipes of stargan-v2-id, which have a lambda_id")
+    return {
+        "steps": {},
+        "ramp": {"method.lambda_id.step_size": 1},
+        "constant": {"method.lambda_id.start": schedule.end},
+        "no-loss": {"method.lambda_id.start": 0.0, "method.lambda_id.end": 0.0},
+    }
+
+
+def _one_by_one(base: Recipe) -> list[Variant]:
+    """The recipe, and each choice about the identity changed alone."""
+    choices = [
+        *((f"inject {name}", fields) for name, fields in _PLACES.items()),
+        ("blind critic", _CRITICS["blind"]),
+        *((f"lambda_id {name}", fields) for name, fields in _schedules(base).items() if fields),
+    ]
+    own = getattr(base.method, "inject", "")
+    return [Variant("as it is", {})] + [Variant(name, fields) for name, fields in choices if name != f"inject {own}"]
+
+
+def _crossed(base: Recipe) -> list[Variant]:
+    """Place × critic × schedule, every combination."""
+    return [
+        Variant(
+            " ".join(name for name, _ in chosen),
+            {path: value for _, fields in chosen for path, value in fields.items()},
+        )
+        for chosen in product(_PLACES.items(), _CRITICS.items(), _schedules(base).items())
+    ]
+
+
+def _balance(base: Recipe) -> list[Variant]:
+    """How much identity: λ_id at its end, everything else as the recipe has it."""
+    _schedules(base)
+    return [Variant(f"lambda_id to {end:g}", {"method.lambda_id.end": end}) for end in (0.1, 0.5, 1.0, 2.0, 4.0)]
+
+
+_ABLATIONS = {"identity": _one_by_one, "identity-crossed": _crossed, "lambda-id": _balance}
+
+
+def ablation_named(name: str, base: Recipe) -> list[Recipe]:
+    """The variants of a recipe that a name stands for: ``identity``, ``identity-crossed`` or ``lambda-id``.
+
+    Raises:
+        InputError: there is no such list, or the recipe lacks what it varies.
+    """
+    if name not in _ABLATIONS:
+        raise unknown("ablation", name, _ABLATIONS)
+    return [variant.of(base) for variant in _ABLATIONS[name](base)]

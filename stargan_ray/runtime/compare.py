@@ -1,0 +1,266 @@
+"""Methods side by side: trained on the same data, judged on the same held-out people, one table.
+
+Every row is a run of its own with its own checkpoints, so a comparison that was stopped goes on where it was, and a
+later one with more rows or seeds trains only those.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rich.progress import Progress
+
+from stargan_ray.config import Recipe
+from stargan_ray.data import storage
+from stargan_ray.data.shards import open_dataset
+from stargan_ray.errors import InputError
+from stargan_ray.evaluation.comparison import Judged, Row, as_csv, as_markdown
+from stargan_ray.evaluation.report import split_estimates
+from stargan_ray.methods.base import Translator
+from stargan_ray.runtime import launch
+from stargan_ray.runtime.judgement import Court
+from stargan_ray.runtime.judges import open_judges, refuse_trainers
+from stargan_ray.runtime.models import load_model, own_networks
+from stargan_ray.runtime.progress import pulse
+from stargan_ray.runtime.session import Run, commit
+
+COPY_INPUT, REAL = "copy-input", "real images"
+_FACTS = {
+    "parameters_m": "parameters, M",
+    "steps": "steps",
+    "images_k": "images seen, k",
+    "minutes": "minutes",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        data: URI of the data set that the methods learn from.
+        judged: URI of the data set whose held-out people are translated; usually the set before filtering.
+        storage: URI under which the runs' folders lie.
+        name: of the comparison; runs are called ``<name>-<recipe>-<seed>``.
+        recipes: one row each.
+        seeds: each row is trained with each.
+        helpers: name -> model, for the methods that ask for one.
+        checkpoint_judge: classifier for choosing the best checkpoint; empty = none.
+        expression_judge, identity_judge: never used in training.
+        split: whose people are translated.
+        people: of it, at most.
+        translations: how many.
+    """
+
+    data: str
+    judged: str
+    storage: str
+    name: str
+    recipes: tuple[Recipe, ...]
+    seeds: tuple[int, ...]
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    checkpoint_judge: str = ""
+    expression_judge: str = ""
+    identity_judge: str = ""
+    split: str = "test"
+    people: int = 100
+    translations: int = 1_600
+
+    def __post_init__(self) -> None:
+        """Refuse what gives no table."""
+        if not self.recipes or not self.seeds:
+            raise InputError("recipes, seeds: at least one of each is needed")
+        for recipe in self.recipes:
+            if not isinstance(recipe.method, Translator):
+                raise InputError(f"recipe {recipe.name} trains {recipe.method.name}: allowed are translators")
+        names = [recipe.name for recipe in self.recipes]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"recipe {twice[0]} is given twice")
+        if len(sizes := {recipe.data.size for recipe in self.recipes}) > 1:
+            raise InputError(f"recipes of {sorted(sizes)} pixels cannot be compared: allowed is one size")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise InputError(f"seeds {self.seeds}: each may be given once")
+
+    @property
+    def size(self) -> int:
+        """Width and height of the images in pixels."""
+        return self.recipes[0].data.size
+
+    def runs(self) -> dict[tuple[str, int], Run]:
+        """(recipe's name, seed) -> its run; seeds come first in the order, so that a table is whole early."""
+        return {(recipe.name, seed): self._run(recipe, seed) for seed in self.seeds for recipe in self.recipes}
+
+    def _run(self, recipe: Recipe, seed: int) -> Run:
+        asked = recipe.method.helpers
+        seeded = replace(recipe, train=replace(recipe.train, seed=seed))
+        plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe.name)
+        helpers = {name: self.helpers[name] for name in asked if name in self.helpers}
+        judge = self.checkpoint_judge
+        return Run(seeded, self.data, self.storage, f"{self.name}-{plain}-{seed}", helpers, judge).absolute()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A finished comparison.
+
+    Attributes:
+        rows: of the table: copies of the input, real images, then the recipes in their order.
+        failed: run -> why it has no row.
+        markdown: the table.
+        report: what comparison.json says.
+    """
+
+    rows: tuple[Row, ...]
+    failed: dict[str, str]
+    markdown: str
+    report: dict[str, Any]
+
+
+def compare(comparison: Comparison, out: str, *, parallel: int, progress: Progress, stop: threading.Event) -> Compared:
+    """Train what is not trained yet, judge every run and write comparison.md, .csv and .json.
+
+    Args:
+        comparison: what is compared.
+        out: URI of a folder for the tables.
+        parallel: runs that train at the same time; each takes the CPUs and GPUs that its recipe says.
+        progress: shows the runs.
+        stop: once set, running trainings end with a checkpoint and nothing new begins.
+
+    Raises:
+        InputError: something given cannot be used, or every run failed.
+        KeyboardInterrupt: ``stop`` is set.
+    """
+    out = storage.absolute(out)
+    storage.check_writable(out)
+    dataset = open_dataset(comparison.judged)
+    court = Court.of(
+        dataset,
+        comparison.size,
+        split=comparison.split,
+        people=comparison.people,
+        translations=comparison.translations,
+    )
+    judges = open_judges(comparison.expression_judge, comparison.identity_judge)
+    refuse_trainers(
+        {"expression": comparison.expression_judge, "identity": comparison.identity_judge},
+        {**comparison.helpers, "checkpoint-choosing": comparison.checkpoint_judge},
+    )
+    runs = comparison.runs()
+    launch.prepare()
+    for run in runs.values():  # what cannot be trained is said before hours are spent on the others
+        launch.check(run)
+    judged, failed = _each(runs, comparison, court, parallel, progress, stop)
+    if stop.is_set():
+        raise KeyboardInterrupt
+    rows = [Row(COPY_INPUT, (court.copy_input(judges),)), Row(REAL, (court.real(judges),))]
+    for recipe in comparison.recipes:
+        found = tuple(judged[key] for key in runs if key[0] == recipe.name and key in judged)
+        if found:
+            rows.append(Row(recipe.name, found))
+    if not judged:
+        raise InputError(f"no run could be judged: {next(iter(failed.values()), '')}")
+    return _written(comparison, court, rows, failed, out)
+
+
+def _each(
+    runs: Mapping[tuple[str, int], Run],
+    comparison: Comparison,
+    court: Court,
+    parallel: int,
+    progress: Progress,
+    stop: threading.Event,
+) -> tuple[dict[tuple[str, int], Judged], dict[str, str]]:
+    """Train and judge the runs, several at a time; one that fails does not end the others."""
+    judged: dict[tuple[str, int], Judged] = {}
+    failed: dict[str, str] = {}
+
+    def work(run: Run) -> Judged:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        seconds = _trained(run, progress, stop)
+        with pulse(progress, f"judge {run.name}"):
+            return _judge(run, comparison, court, seconds)
+
+    with ThreadPoolExecutor(parallel, thread_name_prefix="compare") as pool:
+        pending: dict[Future[Judged], tuple[str, int]] = {pool.submit(work, run): key for key, run in runs.items()}
+        while pending:
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                key = pending.pop(future)
+                try:
+                    judged[key] = future.result()
+                except InputError as error:
+                    failed[runs[key].name] = str(error)
+                except KeyboardInterrupt:
+                    stop.set()
+                except BaseException:
+                    stop.set()  # a fault of ours: the others end with a checkpoint, and it is shown
+                    raise
+    return judged, failed
+
+
+def _trained(run: Run, progress: Progress, stop: threading.Event) -> float:
+    """Train a run to its end, unless it is there; the seconds that all calls have spent on it."""
+    book = storage.join(run.uri, "seconds.json")
+    before = float(json.loads(storage.read_bytes(book))["seconds"]) if storage.exists(book) else 0.0
+    if _finished(run):
+        return before
+    start = time.perf_counter()
+    try:
+        launch.fit(run, progress=progress, stop=stop)
+    finally:
+        spent = before + time.perf_counter() - start
+        storage.write_bytes(book, json.dumps({"seconds": spent}).encode())
+    return spent
+
+
+def _finished(run: Run) -> bool:
+    names = run.checkpoints.names()
+    return bool(names) and int(names[-1].removeprefix("step-")) >= run.recipe.train.steps
+
+
+def _judge(run: Run, comparison: Comparison, court: Court, seconds: float) -> Judged:
+    model = load_model(run.uri)
+    judges = open_judges(comparison.expression_judge, comparison.identity_judge, model)
+    train, batch = run.recipe.train, run.recipe.data.shape.batch
+    parameters = sum(p.numel() for network in own_networks(model).values() for p in network.parameters())
+    facts = {
+        "run": run.name,
+        "seed": train.seed,
+        "checkpoint_step": model.meta.get("step"),
+        "steps": train.steps,
+        "images_k": train.steps * batch / 1e3,
+        "minutes": seconds / 60,
+        "parameters_m": parameters / 1e6,
+        "content_hash": model.content_hash,
+    }
+    return court.translator(model, judges, facts)
+
+
+def _written(comparison: Comparison, court: Court, rows: Sequence[Row], failed: dict[str, str], out: str) -> Compared:
+    """The tables in three forms; comparison.json is written last, since who finds it may rely on the others."""
+    table = as_markdown(rows, _FACTS)
+    plain, intervals = split_estimates({row.name: row.section(court.domains) for row in rows})
+    report = {
+        "rows": plain,
+        "intervals": intervals,
+        "failed": failed,
+        "domains": list(court.domains),
+        "people": len(set(court.probes.persons)),
+        "translations": len(court.requests),
+        "data": {"uri": comparison.data, "content_hash": open_dataset(comparison.data).manifest.content_hash},
+        "judged": {"uri": comparison.judged, "content_hash": open_dataset(comparison.judged).manifest.content_hash},
+        "judges": {"expression": comparison.expression_judge, "identity": comparison.identity_judge},
+        "commit": commit() or "not a checkout",
+    }
+    storage.write_bytes(storage.join(out, "comparison.md"), table.encode())
+    storage.write_bytes(storage.join(out, "comparison.csv"), as_csv(rows).encode())
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    storage.write_bytes(storage.join(out, "comparison.json"), text.encode() + b"\n")
+    return Compared(tuple(rows), failed, table, report)

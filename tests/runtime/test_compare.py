@@ -1,0 +1,199 @@
+"""A comparison: rows trained side by side with Ray, continued, judged alike, and a failed one that ends no other.
+
+pytest tests/runtime/test_compare.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tiny_models import meta_for, recipe_for
+
+from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig, override
+from stargan_ray.data.faces import FacesConfig
+from stargan_ray.data.plan import Shape
+from stargan_ray.data.readers.faces import read_faces
+from stargan_ray.data.schema import EXPRESSIONS
+from stargan_ray.data.writing import write_dataset
+from stargan_ray.errors import InputError
+from stargan_ray.methods.expression import ExpressionMethod
+from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
+from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
+from stargan_ray.recipes import recipe_named
+from stargan_ray.runtime.compare import COPY_INPUT, REAL, Compared, Comparison, compare
+from stargan_ray.runtime.progress import display
+from stargan_ray.training.checkpoint import save_folder
+from stargan_ray.training.loop import fresh_state
+from stargan_ray.training.worker import LocalWorker
+
+ROOT = Path(__file__).parents[2]
+NARROW = {"first": 4, "largest": 8, "bottleneck": 8, "depth": 1, "style_dim": 4, "latent_dim": 3, "mapping_hidden": 6}
+
+
+def _recipe(name: str, method: AnyMethod) -> Recipe:
+    train = TrainConfig(steps=2, threads=1, report_every=1, sample_every=0, validate_every=0, checkpoint_every=2)
+    shape = Shape(batch=4, lanes=2, window=8)
+    halves = recipe_named("stargan-v2-tiny").scale
+    return Recipe(name, "a test's", method, DataConfig(size=32, shape=shape), train, halves)
+
+
+PLAIN = _recipe("plain", StarGANv2(**NARROW))  # type: ignore[arg-type]
+OURS = _recipe("ours/it is", StarGANv2Identity(**NARROW, identity_dim=8))  # type: ignore[arg-type]
+BROKEN = _recipe("broken", StarGANv2(**NARROW, rate_d=1e30))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A data set and untrained supporting networks that know its eight expressions."""
+
+    folder: Path
+
+    def __getattr__(self, name: str) -> str:
+        return str(self.folder / name.replace("_", "-"))
+
+    def comparison(self, *recipes: Recipe, seeds: tuple[int, ...] = (0,)) -> Comparison:
+        return Comparison(
+            data=self.faces,
+            judged=self.faces,
+            storage=self.runs,
+            name="t",
+            recipes=recipes,
+            seeds=seeds,
+            helpers={"identity": self.identity},
+            expression_judge=self.expression,
+            identity_judge=self.identity_judge,
+            people=6,
+            translations=40,
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("compare")
+    faces = FacesConfig(people=14, images_per_person=8, size=32, splits=(0.5, 0.0, 0.5))
+    write_dataset(str(folder / "faces"), read_faces(faces))
+    methods: dict[str, AnyMethod] = {
+        "identity": IdentityMethod(width=0.05, middle_blocks=0, stem_stride=1, hidden=8, embedding=8),
+        "expression": ExpressionMethod(width=2),
+        "identity-judge": IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6),
+    }
+    for name, method in methods.items():
+        recipe = recipe_for(method, size=32)
+        meta = {**meta_for(recipe), "domains": list(EXPRESSIONS)}
+        save_folder(fresh_state(recipe, len(EXPRESSIONS), LocalWorker(), {}), folder / name, meta)
+    return Place(folder)
+
+
+def _run(comparison: Comparison, out: Path, monkeypatch: pytest.MonkeyPatch) -> Compared:
+    monkeypatch.chdir(out.parent)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{out.parent}/mlflow.db")
+    with display(Console(quiet=True)) as progress:
+        return compare(comparison, str(out), parallel=2, progress=progress, stop=threading.Event())
+
+
+def test_rows_are_trained_judged_and_continued(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = _run(place.comparison(PLAIN, OURS, BROKEN), tmp_path / "out", monkeypatch)
+    rows = {row.name: row for row in done.rows}
+    assert list(rows) == [COPY_INPUT, REAL, "plain", "ours/it is"]
+    assert "gradient is not finite" in done.failed["t-broken-0"]
+    copied = rows[COPY_INPUT].figures()
+    assert (copied["similarity_distance"].value, copied["expression_gain"].value) == (0, 0)
+    for name in ("plain", "ours/it is"):
+        figures = rows[name].figures()
+        assert figures["target_expression_accuracy"].n == 40
+        assert {"frechet", "monotone", "rank1"} <= set(figures)
+    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert told["rows"]["ours/it is"]["runs"][0]["steps"] == 2
+    assert told["failed"] == done.failed
+    assert told["translations"] == 40
+    assert (tmp_path / "out" / "comparison.md").read_text() == done.markdown
+    assert len(done.markdown.splitlines()) == 2 + 4
+    written = {path: path.stat().st_mtime_ns for path in Path(place.runs).rglob("*.safetensors")}
+
+    more = _run(place.comparison(PLAIN, OURS, seeds=(0, 1)), tmp_path / "more", monkeypatch)
+    for path, when in written.items():
+        if "broken" not in str(path):
+            assert path.stat().st_mtime_ns == when, f"{path} was trained again"
+    again = {row.name: row for row in more.rows}
+    assert len(again["plain"].runs) == 2
+    first, second = again["plain"].runs
+    before = rows["plain"].runs[0]
+    assert first.verdict.values["similarity_distance"].tolist() == before.verdict.values["similarity_distance"].tolist()
+    assert first.verdict.values["similarity_distance"].tolist() != second.verdict.values["similarity_distance"].tolist()
+    assert more.failed == {}
+
+
+def test_what_is_stopped_begins_nothing_new(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = threading.Event()
+    asked.set()
+    comparison = replace(place.comparison(PLAIN), name="never")
+    with display(Console(quiet=True)) as progress, pytest.raises(KeyboardInterrupt):
+        compare(comparison, str(tmp_path / "out"), parallel=1, progress=progress, stop=asked)
+    assert not list(Path(place.runs).glob("never*/checkpoints/*"))
+    assert not (tmp_path / "out" / "comparison.json").exists()
+
+
+def test_a_judge_that_trained_a_row_is_refused(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = replace(place.comparison(OURS), identity_judge=place.identity)
+    with pytest.raises(InputError, match=r"cannot judge the identity: it is the identity network of the training"):
+        _run(comparison, tmp_path / "out", monkeypatch)
+    chosen = replace(place.comparison(PLAIN), checkpoint_judge=place.expression)
+    with pytest.raises(InputError, match=r"cannot judge the expression: it is the checkpoint-choosing network"):
+        _run(chosen, tmp_path / "out", monkeypatch)
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipes": ()}, "recipes, seeds: at least one of each is needed"),
+        ({"recipes": (PLAIN, PLAIN)}, "recipe plain is given twice"),
+        ({"seeds": (1, 1)}, r"seeds \(1, 1\): each may be given once"),
+        ({"recipes": (PLAIN, override(OURS, {"data.size": 64}))}, r"recipes of \[32, 64\] pixels cannot be compared"),
+        ({"recipes": (recipe_named("expression-tiny"),)}, "recipe expression-tiny trains expression: allowed are"),
+    ],
+)
+def test_what_gives_no_table_is_one_line(place: Place, change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(place.comparison(PLAIN), **change)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--recipes", "stargan-v2-tny"), "unknown recipe 'stargan-v2-tny': did you mean 'stargan-v2-tiny'?"),
+        (
+            ("--recipes", "stargan-v2-tiny", "stargan-v2-id-tiny", "--ablation", "identity"),
+            "--ablation identity varies one recipe, --recipes has 2",
+        ),
+        (("--recipes", "stargan-v2-id-tiny"), "stargan-v2-id needs a model for 'identity'"),
+        (("--recipes", "stargan-v2-tiny", "--split", "val"), "no row of split 'val' has both a person and an"),
+    ],
+)
+def test_the_job_says_what_is_wrong_in_one_line(
+    place: Place, tmp_path: Path, flags: tuple[str, ...], message: str
+) -> None:
+    given = ("--data", place.faces, "--name", "x", "--out", str(tmp_path / "out"), "--storage", str(tmp_path / "runs"))
+    judges = ("--expression-judge", place.expression, "--identity-judge", place.identity_judge)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "compare.py"), *given, *judges, *flags],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
