@@ -12,11 +12,13 @@ Shapes and codes are those of ``models/stargan_v1.py``. Public are the depth (4)
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stargan_ray.models.blocks import DomainAxes
 from stargan_ray.models.stargan_v1 import normed, output_channels, painted, with_planes
 from stargan_ray.models.stargan_v2 import Compose
 
@@ -55,6 +57,8 @@ class AttentionUNet(nn.Module):
         depth: resolutions; published 4.
         compose: see ``painted``; published ``image``.
     """
+
+    domain_axes: ClassVar[DomainAxes] = {"encode.0.0.0.weight": (1, 3)}
 
     def __init__(self, domains: int, *, first: int = 64, depth: int = 4, compose: Compose = "image") -> None:
         super().__init__()

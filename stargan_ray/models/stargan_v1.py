@@ -9,11 +9,13 @@ Legend of shapes: b batch, H = W image size in pixels, K domains. Images are in 
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stargan_ray.models.blocks import DomainAxes
 from stargan_ray.models.stargan_v2 import Compose
 
 
@@ -73,6 +75,8 @@ class Generator(nn.Module):
         compose: see ``painted``; published ``image``.
     """
 
+    domain_axes: ClassVar[DomainAxes] = {"stem.0.weight": (1, 3)}
+
     def __init__(self, domains: int, *, first: int = 64, blocks: int = 6, compose: Compose = "image") -> None:
         super().__init__()
         self.domains = domains
@@ -106,6 +110,8 @@ class Discriminator(nn.Module):
         largest: channels at most; published 2048.
         layers: 4×4 convolutions of stride 2; published 6. h = w = H / 2^layers.
     """
+
+    domain_axes: ClassVar[DomainAxes] = {"classes.weight": (0, 0)}
 
     def __init__(self, size: int, domains: int, *, first: int = 64, largest: int = 2048, layers: int = 6) -> None:
         super().__init__()
