@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from planted import noise
 from safetensors.torch import save_file
 from tiny_models import TinyModels, meta_for, recipe_for
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from stargan_ray.runtime.feature_use import helper_network, open_helper
 from stargan_ray.runtime.judges import open_judges
 from stargan_ray.runtime.models import export_model, load_model
 from stargan_ray.runtime.session import Run
+from stargan_ray.runtime.translate import closest_label, read_image
 from stargan_ray.runtime.translate_files import Request, translate_files
 from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state
@@ -100,12 +101,14 @@ def test_a_model_trained_with_the_filters_features_neither_holds_nor_needs_it(
     with pytest.raises(InputError, match=r"cannot judge .*: it is the features network that trained it"):
         open_judges(str(tiny.expression), str(tiny.identity), model)
 
-    Image.new("RGB", (40, 40), (90, 120, 150)).save("face.png")
+    noise(5, size=(40, 40)).save("face.png")
+    own = closest_label(model, read_image(Path("face.png").read_bytes(), 32))
+    target = model.domains[own - 1]
     outs = {}
     for name, request in {
-        "label": Request(target="fear"),
-        "reference": Request(target="fear", reference="face.png"),
-        "half": Request(target="fear", intensity=0.5),
+        "label": Request(target=target),
+        "reference": Request(target=target, reference="face.png"),
+        "half": Request(target=target, intensity=0.5),
     }.items():
         assert len(translate_files(model, "face.png", request, tmp_path / name).written) == 1
         (outs[name],) = ((tmp_path / name / path.name).read_bytes() for path in (tmp_path / name).glob("*.png"))
