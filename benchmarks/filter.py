@@ -31,9 +31,10 @@ from stargan_ray.evaluation.generated import curves_against_truth
 from stargan_ray.evaluation.report import split_estimates
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import cli, ingest, launch
+from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.panel import open_panel
 from stargan_ray.runtime.refine import refine
-from stargan_ray.runtime.session import Run, commit, each_fold
+from stargan_ray.runtime.run import Run, each_fold
 
 FOLDS = 2
 RECIPE = "expression-64"

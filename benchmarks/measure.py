@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stargan_ray.runtime.session import commit
+from stargan_ray.runtime.lineage import commit
 
 RESULTS = Path(__file__).parent / "results"
 

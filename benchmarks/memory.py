@@ -24,7 +24,7 @@ from measure import RESULTS, hardware
 from pictures import write_zip
 from refine import make_model
 
-from stargan_ray.runtime.session import commit
+from stargan_ray.runtime.lineage import commit
 
 JOBS = Path(__file__).parents[1] / "jobs"
 SIZES = (10_000, 100_000)

@@ -99,7 +99,7 @@ def main() -> None:
         rich.print_json(data=to_json(recipe))
         return
     from stargan_ray.runtime import launch
-    from stargan_ray.runtime.session import Run, each_fold
+    from stargan_ray.runtime.run import Run, each_fold
 
     helpers = {name: where for name in ("identity", "features") if (where := getattr(job, name))}
     whole = Run(recipe, job.data_uri, job.storage, job.name, helpers, job.judge, job.init, job.embeddings)

@@ -5,6 +5,7 @@
     python jobs/translate.py --model $M --input photos/ --target all --seed 3 --out out
     python jobs/translate.py --model $M --input face.jpg --target fear --reference afraid.jpg --out out
     python jobs/translate.py --model $M --input s3://bucket/photos --target anger --intensity 0.5 --out out
+    python jobs/translate.py --model $M --input face.jpg --target fear --toward happiness --share 0.3 --out out
 
 Pictures are PNG at the model's size; translations.json says where each comes from.
 """

@@ -216,5 +216,9 @@ def test_ablations_vary_one_thing_at_a_time_or_all_of_them() -> None:
 def test_an_ablation_needs_what_it_varies() -> None:
     with pytest.raises(InputError, match="ablation of stargan-v2-tiny: it is for recipes of stargan-v2-id"):
         ablation_named("identity", recipe_named("stargan-v2-tiny"))
+    with pytest.raises(InputError, match="ablation of expression-tiny: expression has no lambda_sty"):
+        ablation_named("domains", recipe_named("expression-tiny"))
+    weights = [flatten(r)["method.lambda_ds.start"] for r in ablation_named("domains", recipe_named("stargan-v2-tiny"))]
+    assert weights == [1.0, 0.0, 3.0, 1.0]
     with pytest.raises(InputError, match="unknown ablation 'identty': did you mean 'identity'"):
         ablation_named("identty", recipe_named("stargan-v2-id-tiny"))

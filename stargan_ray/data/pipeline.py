@@ -2,53 +2,64 @@
 
 Each worker asks for its own lanes from the window it stands at, so the sequence depends neither on how Ray
 schedules nor on how often a run was resumed. A window is one task: it computes the plan, reads the encoded
-images through a cache that outlives the task, decodes them, and returns one row.
+images through a cache that outlives the task, decodes them unless it did so before, and returns one row.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from stargan_ray.data.plan import Plan
-from stargan_ray.data.pools import Pixels, load_pool
+from stargan_ray.data.plan import Ints, Plan
+from stargan_ray.data.pools import Load, Pixels, pool_loader
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
 
 _AHEAD = 4  # windows decoded together; at most twice as many lie in the object store for a worker
 
 
-@functools.lru_cache(maxsize=4)
-def _opened(uri: str, content_hash: str, cache_bytes: int) -> Dataset:  # noqa: ARG001 - the hash is part of the key
-    """The data set of this process: its cache of row groups serves one task after another."""
-    return open_dataset(uri, cache_bytes)
+@dataclass(frozen=True)
+class _Reading:
+    """What a process reads for a run, by which it knows it again in the next task."""
+
+    uri: str
+    content_hash: str
+    cache_bytes: int
+    size: int
+    rows_hash: str
+    rows: Ints = field(compare=False)  # those of the plan
+
+
+@functools.lru_cache(maxsize=2)
+def _loader(reading: _Reading) -> Load:
+    """Of this process: its row groups and decoded images serve one task after another."""
+    dataset = open_dataset(reading.uri, reading.cache_bytes)
+    return pool_loader(dataset, reading.rows, reading.size, reading.cache_bytes)
 
 
 @dataclass(frozen=True)
 class WindowLoader:
     """Loads the pools of some lanes for the window numbers of a Ray Data block."""
 
-    uri: str
-    content_hash: str
-    cache_bytes: int
+    reading: _Reading
     plan: Plan
     lanes: tuple[int, ...]
-    size: int
     start: int
 
     def __call__(self, block: dict[str, Any]) -> pa.Table:
         """{"id": (1,)} -> one row: window, the lanes' pools end to end, how many images each has."""
-        dataset = _opened(self.uri, self.content_hash, self.cache_bytes)
+        load = _loader(self.reading)
         window = self.start + int(block["id"][0])
         chunks = (self.plan.chunk(lane, window) for lane in self.lanes)
-        pools = [load_pool(dataset, chunk.rows, self.size) for chunk in chunks]
+        pools = [load(chunk.rows) for chunk in chunks]
         return pa.table(
             {
                 "window": pa.array([window], pa.int64()),
@@ -67,7 +78,8 @@ class RaySource:
         plan: which images meet.
         lanes: of this worker.
         size: of the decoded images, pixels.
-        cache_bytes: encoded row groups kept by each reading process.
+        cache_bytes: memory for images in each reading process: of encoded row groups, and where both fit, of all
+            images decoded.
         readers: windows decoded at the same time for this worker.
         cpus: CPUs of each reading task.
     """
@@ -99,6 +111,17 @@ class RaySource:
                         assert window == next(expected), f"Ray Data delivered window {window} out of turn"
                         yield self._split(table, row)
 
+    @functools.cached_property
+    def _reading(self) -> _Reading:
+        rows = self.plan.rows
+        digest = hashlib.sha256(rows.tobytes()).hexdigest()
+        content_hash = self.dataset.manifest.content_hash
+        return _Reading(self.dataset.uri, content_hash, self.cache_bytes, self.size, digest, rows)
+
+    def loader(self, segment: range) -> WindowLoader:
+        """What makes the windows of a segment."""
+        return WindowLoader(self._reading, self.plan, tuple(self.lanes), segment.start)
+
     def _decode(self, segment: range) -> list[Any]:
         """References to the decoded windows of a segment, in order, when all are there.
 
@@ -110,19 +133,10 @@ class RaySource:
         from ray.data import DataContext, TaskPoolStrategy
 
         DataContext.get_current().execution_options.preserve_order = True
-        loader = WindowLoader(
-            self.dataset.uri,
-            self.dataset.manifest.content_hash,
-            self.cache_bytes,
-            self.plan,
-            tuple(self.lanes),
-            self.size,
-            segment.start,
-        )
         # One window a block: reading the number and decoding the window fuse into one task.
         numbers = ray.data.range(len(segment), override_num_blocks=len(segment))
         decoded = numbers.map_batches(
-            loader,
+            self.loader(segment),
             batch_size=1,
             compute=TaskPoolStrategy(size=self.readers),
             num_cpus=self.cpus,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +13,7 @@ from stargan_ray.data.shards import Dataset
 from stargan_ray.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
+Load = Callable[[npt.NDArray[np.int64]], Pixels]  # (U,) positions in an index -> (U, 3, H, W)
 
 
 def load_pool(dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> Pixels:
@@ -25,3 +29,39 @@ def load_pool(dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> Pixel
                 "the shard changed; ingest the data again"
             ) from error
     return pool
+
+
+def pool_loader(dataset: Dataset, rows: npt.NDArray[np.int64], size: int, keep_bytes: int) -> Load:
+    """``load_pool`` for a run that asks again and again for the same rows; the pixels are the same.
+
+    Args:
+        dataset: what is read.
+        rows: (N,) all positions that will be asked for, each once.
+        size: of the decoded images, pixels.
+        keep_bytes: memory for images. Where the encoded data set and these rows decoded fit into it together, each
+            image is decoded once and kept; otherwise nothing is, for in a long pass the oldest is what comes next.
+    """
+    if dataset.manifest.image_bytes + len(rows) * 3 * size * size > keep_bytes:
+        return partial(_load, dataset, size)
+    return _Kept(dataset, rows, size)
+
+
+def _load(dataset: Dataset, size: int, rows: npt.NDArray[np.int64]) -> Pixels:
+    return load_pool(dataset, rows, size)
+
+
+class _Kept:
+    """Pools cut from decoded images that are kept; a page of memory is taken when its images are first asked for."""
+
+    def __init__(self, dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> None:
+        self._dataset, self._size = dataset, size
+        self._rows = np.sort(rows)
+        self._images = np.empty((len(rows), 3, size, size), np.uint8)
+        self._there = np.zeros(len(rows), np.bool_)
+
+    def __call__(self, rows: npt.NDArray[np.int64]) -> Pixels:
+        places = np.searchsorted(self._rows, rows)
+        if len(new := np.unique(places[~self._there[places]])):
+            self._images[new] = load_pool(self._dataset, self._rows[new], self._size)
+            self._there[new] = True
+        return self._images[places]

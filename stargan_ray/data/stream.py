@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stargan_ray.data.embeddings import Embeddings
 from stargan_ray.data.plan import Plan
-from stargan_ray.data.pools import Pixels, load_pool
+from stargan_ray.data.pools import Pixels, pool_loader
 from stargan_ray.data.shards import Dataset
 
 
@@ -33,18 +33,28 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class ThreadSource:
-    """Reads and decodes the next window in a thread while this one is used; at most two are in memory."""
+    """Reads and decodes the next window in a thread while this one is used; at most two are in memory.
+
+    Args:
+        dataset: what is read.
+        plan: which images meet.
+        lanes: of this worker.
+        size: of the decoded images, pixels.
+        keep_bytes: memory for decoded images beside the windows, see ``pool_loader``; 0 = none are kept.
+    """
 
     dataset: Dataset
     plan: Plan
     lanes: Sequence[int]
     size: int
+    keep_bytes: int = 0
 
     def windows(self, start: int, stop: int) -> Iterator[list[Pixels]]:
         """See ``Source``."""
         ready: queue.SimpleQueue[list[Pixels] | BaseException] = queue.SimpleQueue()
         wanted = threading.Semaphore(1)  # the first window, then one more for each that is taken
         ended = threading.Event()
+        load = pool_loader(self.dataset, self.plan.rows, self.size, self.keep_bytes)
 
         def fill() -> None:
             try:
@@ -53,7 +63,7 @@ class ThreadSource:
                     if ended.is_set():
                         return
                     chunks = (self.plan.chunk(lane, window) for lane in self.lanes)
-                    ready.put([load_pool(self.dataset, c.rows, self.size) for c in chunks])
+                    ready.put([load(c.rows) for c in chunks])
             except BaseException as error:  # handed to the consumer, who raises it
                 ready.put(error)
 
@@ -108,7 +118,10 @@ class Batches:
             del decoded  # the joined copy is the one in use
             for step in range(max(start, window * width), min(stop, (window + 1) * width)):
                 at = step - window * width
-                yield {n: pool[v[at]] for n, v in images.items()} | {n: v[at] for n, v in values.items()}
+                # index_select copies whole images, where pool[…] goes byte by byte
+                yield {n: pool.index_select(0, v[at]) for n, v in images.items()} | {
+                    n: v[at] for n, v in values.items()
+                }
 
     def _join(self, window: int, decoded: list[Pixels]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The lanes' chunks side by side: positions in the joined pool, and labels and such, (window, b, …) each."""

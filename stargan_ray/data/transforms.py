@@ -150,7 +150,8 @@ def apply(images: Tensor, drawn: Draw) -> Tensor:
     """Augment uint8 images (b, 3, H, W); float in [-1, 1] comes back, (b, 3, H, W) or (b, 3, pixels, pixels)."""
     x = to_float(images)
     if drawn.still:
-        x = torch.where(drawn.mirrored.to(x.device, non_blocking=True)[:, None, None, None], x.flip(3), x)
+        mirrored = drawn.mirrored.nonzero()[:, 0].to(x.device, non_blocking=True)
+        x.index_copy_(0, mirrored, x.index_select(0, mirrored).flip(3))
     else:
         geometry = drawn.geometry.to(x.device, non_blocking=True)
         grid = F.affine_grid(geometry, list(x.shape), align_corners=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,8 @@ class Phase:
 
 class Method(Protocol):
     """A set of networks and the phases of one iteration."""
+
+    name: ClassVar[str]
 
     @property
     def plan(self) -> str:

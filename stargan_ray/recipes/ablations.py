@@ -79,11 +79,28 @@ def _balance(base: Recipe) -> list[Variant]:
     return [Variant(f"lambda_id to {end:g}", {"method.lambda_id.end": end}) for end in (0.1, 0.5, 1.0, 2.0, 4.0)]
 
 
-_ABLATIONS = {"identity": _one_by_one, "identity-crossed": _crossed, "lambda-id": _balance}
+def _domains(base: Recipe) -> list[Variant]:
+    """Weights that users of StarGAN v2 found to matter with seven or eight expressions, where styles carry identity."""
+    missing = [name for name in ("lambda_sty", "lambda_cyc", "lambda_ds") if not hasattr(base.method, name)]
+    if missing:
+        raise InputError(f"ablation of {base.name}: {base.method.name} has no {missing[0]}; it is for stargan-v2")
+    weights: dict[str, tuple[float, float, float]] = {
+        "published": (1.0, 1.0, 1.0),
+        "no diversity": (1.0, 1.0, 0.0),
+        "all at 3": (3.0, 3.0, 3.0),
+        "cycle at 3": (1.0, 3.0, 1.0),
+    }
+    return [
+        Variant(name, {"method.lambda_sty": sty, "method.lambda_cyc": cyc, "method.lambda_ds.start": ds})
+        for name, (sty, cyc, ds) in weights.items()
+    ]
+
+
+_ABLATIONS = {"identity": _one_by_one, "identity-crossed": _crossed, "lambda-id": _balance, "domains": _domains}
 
 
 def ablation_named(name: str, base: Recipe) -> list[Recipe]:
-    """The variants of a recipe that a name stands for: ``identity``, ``identity-crossed`` or ``lambda-id``.
+    """The variants of a recipe that a name stands for: ``identity``, ``identity-crossed``, ``lambda-id``, ``domains``.
 
     Raises:
         InputError: there is no such list, or the recipe lacks what it varies.

@@ -26,9 +26,10 @@ from stargan_ray.methods.base import Translator
 from stargan_ray.runtime import launch
 from stargan_ray.runtime.judgement import Court
 from stargan_ray.runtime.judges import open_judges, refuse_trainers
+from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.models import load_model, own_networks
 from stargan_ray.runtime.progress import pulse
-from stargan_ray.runtime.session import Run, commit
+from stargan_ray.runtime.run import Run
 
 COPY_INPUT, REAL = "copy-input", "real images"
 _FACTS = {

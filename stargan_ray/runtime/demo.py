@@ -29,12 +29,13 @@ from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import ingest, launch, registry
 from stargan_ray.runtime.demo_report import Judged, write_report
+from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.mlflow_store import connect, tracking_uri
 from stargan_ray.runtime.models import export_model
 from stargan_ray.runtime.panel import open_panel
 from stargan_ray.runtime.progress import counting, display, interrupts, pulse
 from stargan_ray.runtime.refine import refine
-from stargan_ray.runtime.session import Run, commit
+from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.stages import PeakMemory, Stages
 
 T = TypeVar("T")

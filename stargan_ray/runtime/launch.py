@@ -26,16 +26,12 @@ from stargan_ray.errors import InputError
 from stargan_ray.runtime.cluster import require_cpus, start_ray
 from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
+from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
 from stargan_ray.runtime.records import ActorRecorder, Shown, make_tracking, start_actor
-from stargan_ray.runtime.session import (
-    Run,
-    for_plan,
-    load_helpers,
-    make_plan,
-    run_worker,
-    thread_source,
-)
+from stargan_ray.runtime.run import Run
+from stargan_ray.runtime.session import run_worker, thread_source
+from stargan_ray.runtime.starting import load_helpers
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker

@@ -10,13 +10,14 @@ A model folder has no discriminator, no class centres and no optimiser. No pickl
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,25 +168,41 @@ def _holds_model(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("meta.json", "checkpoints"))
 
 
-def _open(where: str, device: torch.device, moved: Mapping[str, str | Path]) -> LoadedModel:
-    """Load from local files, or from a temporary copy that lasts as long as the model."""
+@contextlib.contextmanager
+def local_files(where: str) -> Iterator[tuple[Path, str]]:
+    """The files of a model or checkpoint on this machine, those of a remote one until the context ends.
+
+    Args:
+        where: as for ``load_model``.
+
+    Returns:
+        Their folder, and what ``where`` means, resolved: a folder's URI or ``models:/name/version``.
+
+    Raises:
+        InputError: it is not there.
+    """
     registered = where.startswith("models:/")
     resolved = where if registered else resolve(where)
     local = None if registered else storage.local_path(resolved)
     if local is not None:
-        return _rebuild(local, resolved, device, moved)
-    folder = temporary = Path(tempfile.mkdtemp(prefix="model-"))
-    try:
+        yield local, resolved
+        return
+    with tempfile.TemporaryDirectory(prefix="model-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
         if registered:
-            folder, resolved = fetch(where, temporary)
+            folder, resolved = fetch(where, folder)
         else:
             storage.get_folder(resolved, folder)
+        yield folder, resolved
+
+
+def _open(where: str, device: torch.device, moved: Mapping[str, str | Path]) -> LoadedModel:
+    """Load from local files, or from a temporary copy that lasts as long as the model."""
+    with contextlib.ExitStack() as stack:
+        folder, resolved = stack.enter_context(local_files(where))
         model = _rebuild(folder, resolved, device, moved)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    weakref.finalize(model, shutil.rmtree, temporary, ignore_errors=True)
-    return model
+        weakref.finalize(model, stack.pop_all().close)
+        return model
 
 
 def _rebuild(folder: Path, resolved: str, device: torch.device, moved: Mapping[str, str | Path]) -> LoadedModel:

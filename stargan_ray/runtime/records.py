@@ -10,9 +10,10 @@ from typing import Any
 
 import stargan_ray
 from stargan_ray.config import flatten
+from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.progress import Show
 from stargan_ray.runtime.records_actor import RecordsActor
-from stargan_ray.runtime.session import Run, commit
+from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.tracking import Tracking
 
 SPOOL = Path("runs/spool")

@@ -90,6 +90,8 @@ def translate_image(
     reference: Tensor | None = None,
     intensity: float = 1.0,
     source_label: int | None = None,
+    other: Target | None = None,
+    share: float = 0.0,
 ) -> Tensor:
     """One image (1, 3, H, W) in [-1, 1] to a domain; the same shape comes back, in [-1, 1].
 
@@ -104,10 +106,12 @@ def translate_image(
         reference: (1, 3, H, W), an image whose style is taken.
         intensity: 0 = the image's own expression, 1 = the full target.
         source_label: the image's own domain, needed below intensity 1 only.
+        other: a second target of one image, to interpolate towards.
+        share: of the other in [0, 1].
     """
     method = require_translator(model)
     labels = torch.tensor([target, target if source_label is None else source_label], device=image.device)
     if latent is not None:
         latent = latent.to(image.device)
-    guide = Target(labels[:1], latent=latent, reference=reference, intensity=intensity)
+    guide = Target(labels[:1], latent=latent, reference=reference, intensity=intensity, other=other, share=share)
     return method.translate(model.networks, image, labels[1:], guide).clamp(-1, 1)

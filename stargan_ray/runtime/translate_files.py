@@ -22,6 +22,7 @@ from stargan_ray.data import storage
 from stargan_ray.data.decode import UndecodableError
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.figures import sample_grid
+from stargan_ray.methods.base import Target
 from stargan_ray.runtime.image_sources import SUFFIXES, SourceImage, list_images
 from stargan_ray.runtime.models import LoadedModel
 from stargan_ray.runtime.translate import (
@@ -49,6 +50,10 @@ class Request:
         source_label: the expression that the images show; empty = what the data set says, else the one whose
             own style reconstructs the image best. It matters below intensity 1 only.
         seed: of the drawn styles.
+        toward: a second expression, to interpolate towards; empty = none, or the target's where there is a
+            ``toward_reference``.
+        toward_reference: path or URI of an image whose style is interpolated towards; empty = a drawn style.
+        share: of the second: 0 = the target alone, 1 = the second alone. It matters with a second only.
     """
 
     target: str
@@ -56,6 +61,14 @@ class Request:
     intensity: float = 1.0
     source_label: str = ""
     seed: int = 0
+    toward: str = ""
+    toward_reference: str = ""
+    share: float = 0.5
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether there is a second target."""
+        return bool(self.toward or self.toward_reference)
 
 
 @dataclass
@@ -109,12 +122,16 @@ class _Work:
             require_domain(model, "source label", request.source_label)
         self.model, self.request, self.out = model, request, out
         self.device = next(next(iter(model.networks.values())).parameters()).device
-        self.reference = self._reference()
+        if not 0 <= request.share <= 1:
+            raise InputError(f"share = {request.share}: allowed is 0 to 1")
+        if request.toward:
+            require_domain(model, "second target", request.toward)
+        self.reference = self._read(request.reference)
+        self.toward_reference = self._read(request.toward_reference)
         self.outcome = Outcome()
         self.rows: list[list[Tensor]] = []  # of the grid
 
-    def _reference(self) -> Tensor | None:
-        where = self.request.reference
+    def _read(self, where: str) -> Tensor | None:
         if not where:
             return None
         try:
@@ -134,22 +151,32 @@ class _Work:
             return
         own = self._own(image, pixels)
         label = self.model.domains.index(own["source_label"]) if own else None
-        drawn = None if self.reference is not None else draw_latent(self.model, self.request.seed, image.key)
+        drawn = draw_latent(self.model, self.request.seed, image.key).to(self.device)
         results = []
         for name, target in self.targets.items():
             result = translate_image(
                 self.model,
                 pixels,
                 target,
-                latent=drawn,
+                latent=None if self.reference is not None else drawn,
                 reference=self.reference,
                 intensity=self.request.intensity,
                 source_label=label,
+                other=self._other(target, drawn),
+                share=self.request.share,
             )[0]
             results.append(result.cpu())
             self._write(image, name, result, own)
         if self.request.target == ALL and len(self.rows) < _GRID_ROWS:
             self.rows.append([pixels[0].cpu(), *results])
+
+    def _other(self, target: int, drawn: Tensor) -> Target | None:
+        """The second target of an image; a style that is drawn is drawn from the same numbers as the first one."""
+        if not self.request.interpolates:
+            return None
+        label = self.model.domains.index(self.request.toward) if self.request.toward else target
+        latent = None if self.toward_reference is not None else drawn
+        return Target(torch.tensor([label], device=self.device), latent=latent, reference=self.toward_reference)
 
     def finish(self) -> None:
         """The lineage, and the grid where every expression was asked for."""
@@ -185,9 +212,15 @@ class _Work:
         return {"source_label": domains[closest_label(self.model, pixels)], "source_label_by": "reconstruction"}
 
     def _write(self, image: SourceImage, target: str, result: Tensor, own: dict[str, Any]) -> None:
-        name = f"{image.name}-{target}.png"
+        toward = f"-{self.request.toward or 'reference'}-{self.request.share:g}" if self.request.interpolates else ""
+        name = f"{image.name}-{target}{toward}.png"
         storage.write_bytes(str(self.out / name), to_png(result))
         line = {"input": image.key, "output": name, "target": target}
-        style = {"reference": self.request.reference} if self.request.reference else {"seed": self.request.seed}
+        style: dict[str, Any] = (
+            {"reference": self.request.reference} if self.request.reference else {"seed": self.request.seed}
+        )
+        if self.request.interpolates:
+            second = {name: getattr(self.request, name) for name in ("toward", "toward_reference", "share")}
+            style |= {name: value for name, value in second.items() if value != ""}
         lineage = {"intensity": self.request.intensity, **own, "model": self.model.where}
         self.outcome.written.append({**line, **style, **lineage})

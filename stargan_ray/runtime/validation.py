@@ -28,7 +28,7 @@ from stargan_ray.evaluation.pairs import sample_pairs
 from stargan_ray.evaluation.translations import Faces, LatentGuide, balanced_targets, every_target, translate
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.models import load_model
-from stargan_ray.training.loop import Hooks
+from stargan_ray.training.recording import Hooks
 
 _MOST = 1024  # validation images looked at
 _ALBUM = 8  # of each person, where people count and the split has more images

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -228,19 +227,6 @@ class Checkpoints:
             f"cannot write the checkpoint of step {step}: {error}; the one before it is intact. "
             "Make room and repeat the command: it continues from there"
         )
-
-
-def local_copy(uri: str) -> Path:
-    """A model or checkpoint folder at a URI as a local folder (temporary unless it is local already)."""
-    if "://" not in uri:
-        return Path(uri)
-    folder = Path(tempfile.mkdtemp(prefix="model-"))
-    try:
-        storage.get_folder(uri, folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return folder
 
 
 def recipe_of(folder: Path) -> config.Recipe:

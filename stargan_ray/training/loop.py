@@ -6,66 +6,20 @@ import contextlib
 import copy
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stargan_ray.config import Recipe, to_json
-from stargan_ray.data import transforms
 from stargan_ray.data.stream import Batches
-from stargan_ray.methods.base import Batch
 from stargan_ray.training.checkpoint import Checkpoints
+from stargan_ray.training.parts import cut
+from stargan_ray.training.recording import Hooks, NoRecords, Recorder
 from stargan_ray.training.step import State, check_marks, run_step
 from stargan_ray.training.worker import Worker
-
-_ROLES = ("source", "reference", "reference2")
-
-
-class Recorder(Protocol):
-    """Where the records of a run go; rank 0 alone calls it."""
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers of a step."""
-        ...
-
-    def image(self, step: int, name: str, png: bytes) -> None:
-        """A picture of a step."""
-        ...
-
-    def stop_requested(self) -> bool:
-        """Whether a person asked the run to end after this step."""
-        ...
-
-
-class NoRecords:
-    """A recorder that keeps nothing."""
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Forget."""
-
-    def image(self, step: int, name: str, png: bytes) -> None:
-        """Forget."""
-
-    def stop_requested(self) -> bool:
-        """Never."""
-        return False
-
-
-@dataclass
-class Hooks:
-    """What the loop calls back; networks are the averaged ones where the method keeps averages.
-
-    Attributes:
-        validate: networks -> ``val/<metric>``; rank 0 alone.
-        sample: networks -> a PNG sample grid; rank 0 alone.
-    """
-
-    validate: Callable[[dict[str, nn.Module]], dict[str, float]] | None = None
-    sample: Callable[[dict[str, nn.Module]], bytes] | None = None
 
 
 @dataclass
@@ -148,7 +102,7 @@ class _Run:
         self.since = time.perf_counter()
         stopped = False
         for raw in self.batches.steps(self.state.step, config.steps):
-            parts = list(self._parts(raw))
+            parts = cut(self.recipe, raw, self.batches.lanes, self.state.step)
             # Dropout draws from the global generator: seeded by step, a resumed run draws the same.
             torch.manual_seed((config.seed << 40) + (self.state.step << 12) + self.worker.rank)
             # ------------------------------------------------------------------------------------ the step
@@ -163,25 +117,6 @@ class _Run:
             if stopped:
                 break
         return Outcome(self.state.step, self.state.step >= config.steps, self.uri, self.metrics)
-
-    def _parts(self, raw: dict[str, Tensor]) -> Iterator[tuple[Batch, Callable[[str, int], Tensor]]]:
-        """The worker's share, augmented and cut for accumulation, with the noise that belongs to it."""
-        shape, seed, step = self.recipe.data.shape, self.recipe.train.seed, self.state.step
-        start = self.batches.lanes[0] * shape.share
-        mine = len(self.batches.lanes) * shape.share
-        batch = dict(raw)
-        for salt, role in enumerate(_ROLES):
-            if role in batch:
-                drawn = transforms.draw(self.recipe.data.augment, shape.batch, (seed, step, salt))
-                drawn = drawn.rows(start, start + mine)
-                batch[role] = transforms.apply(batch[role], drawn)
-                if (stored := f"{role}_embedding") in batch:
-                    batch[stored] = drawn.of_view(batch[stored])
-        each = mine // self.recipe.train.accumulate
-        for part in range(self.recipe.train.accumulate):
-            rows = slice(part * each, (part + 1) * each)
-            noise = _Noise(seed, step, shape.batch, slice(start + rows.start, start + rows.stop), self.worker.device)
-            yield {name: value[rows] for name, value in batch.items()}, noise
 
     def _report(self) -> None:
         """Mean of every term since the last report, over steps and workers; the only wait for the device."""
@@ -267,19 +202,3 @@ def schedules(method: Any, step: int) -> dict[str, float]:
     """The value of every schedule field of a method at a step."""
     fields = {name: getattr(method, name) for name in method.__dataclass_fields__}
     return {name: value(step) for name, value in fields.items() if callable(value)}
-
-
-@dataclass(frozen=True)
-class _Noise:
-    """Standard normal numbers of a step: drawn for the global batch, cut to a part of it."""
-
-    seed: int
-    step: int
-    batch: int
-    rows: slice
-    device: torch.device
-
-    def __call__(self, name: str, width: int) -> Tensor:
-        rng = np.random.default_rng((self.seed, self.step, *name.encode()))
-        numbers = rng.standard_normal((self.batch, width), dtype=np.float32)[self.rows]
-        return torch.from_numpy(numbers).to(self.device, non_blocking=True)

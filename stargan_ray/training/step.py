@@ -39,6 +39,38 @@ class State:
     optimizers: dict[str, torch.optim.Optimizer]
     step: int = 0
     grad: dict[str, bool] = field(default_factory=dict)  # which networks require gradients now
+    _parameters: dict[str, list[nn.Parameter]] = field(default_factory=dict)
+    _moves: dict[str, _Moves] = field(default_factory=dict)
+
+    def parameters(self, name: str) -> list[nn.Parameter]:
+        """Those of a trained network, looked up once: a walk over its modules costs as much as the update."""
+        if name not in self._parameters:
+            self._parameters[name] = list(self.networks[name].parameters())
+        return self._parameters[name]
+
+    def moves(self, name: str) -> _Moves:
+        """What follows what when a network is averaged, looked up once."""
+        if name not in self._moves:
+            self._moves[name] = _moves(self.averaged[name], self.networks[name])
+        return self._moves[name]
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """Tensors of an average and those of the network that they follow, in the same order."""
+
+    averages: list[Tensor]
+    values: list[Tensor]
+    copies: list[Tensor]  # counters of batch norm
+    counters: list[Tensor]
+
+
+def _moves(average: nn.Module, network: nn.Module) -> _Moves:
+    buffers = list(zip(average.buffers(), network.buffers(), strict=True))
+    pairs = [*zip(average.parameters(), network.parameters(), strict=True), *buffers]
+    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    counting = [pair for pair in pairs if not pair[0].is_floating_point()]
+    return _Moves(*([pair[side] for pair in group] for group in (moving, counting) for side in (0, 1)))
 
 
 def run_step(
@@ -107,7 +139,7 @@ def _views(state: State, phase: Phase) -> dict[str, Any]:
 
 def _update(state: State, phase: Phase) -> None:
     """Step the optimisers of a phase, unless a gradient is not finite."""
-    gradients = [p.grad for name in phase.updates for p in state.networks[name].parameters() if p.grad is not None]
+    gradients = [p.grad for name in phase.updates for p in state.parameters(name) if p.grad is not None]
     norm = torch.stack(torch._foreach_norm(gradients)).sum()
     if norm.device.type == "cpu":
         if not torch.isfinite(norm):
@@ -154,11 +186,8 @@ def _message(step: int, phase: str) -> str:
 @torch.no_grad()
 def _average(state: State, decay: float) -> None:
     """Average += (1 − decay) · (weights − average); the statistics of batch norm with the weights they belong to."""
-    for name, average in state.averaged.items():
-        network = state.networks[name]
-        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-        for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - decay)
-            else:  # counters
-                mine.copy_(theirs)
+    for name in state.averaged:
+        moves = state.moves(name)
+        torch._foreach_lerp_(moves.averages, moves.values, 1 - decay)
+        if moves.copies:
+            torch._foreach_copy_(moves.copies, moves.counters)

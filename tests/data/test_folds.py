@@ -25,7 +25,9 @@ from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import validation
-from stargan_ray.runtime.session import Run, _latest_meta, _require_same, make_plan
+from stargan_ray.runtime.plans import make_plan
+from stargan_ray.runtime.resuming import latest_meta, require_same
+from stargan_ray.runtime.run import Run
 
 HASHES = [hashlib.sha256(bytes([k % 256, k // 256])).hexdigest() for k in range(3000)]
 
@@ -81,8 +83,8 @@ def test_a_run_of_a_time_without_folds_goes_on(tmp_path: Path, faces: Dataset) -
     del old["data"]["folds"], old["data"]["fold"]
     where = storage.join(run.checkpoints.uri, "step-00000001", "meta.json")
     storage.write_bytes(where, json.dumps({"recipe": old}).encode())
-    latest = _latest_meta(run.checkpoints)
-    _require_same(run, latest)
+    latest = latest_meta(run.checkpoints)
+    require_same(run, latest, faces.manifest.content_hash)
     changed = replace(run, recipe=replace(run.recipe, data=replace(run.recipe.data, folds=3)))
     with pytest.raises(InputError, match=r"data\.folds = 0, now 3"):
-        _require_same(changed, latest)
+        require_same(changed, latest, faces.manifest.content_hash)

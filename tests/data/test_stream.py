@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stargan_ray.data import pools, stream
+from stargan_ray.data import pools
 from stargan_ray.data.decode import decode
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.plan import Shape
@@ -94,7 +94,7 @@ def test_a_start_anywhere_continues_the_full_run(dataset: Dataset, start: int) -
 
 
 def test_no_steps_read_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "load_pool", pytest.fail)
+    monkeypatch.setattr(pools, "load_pool", pytest.fail)
     assert steps(dataset, 5, 5) == []
 
 
@@ -130,7 +130,7 @@ class _Ticket:
 
 def test_at_most_two_windows_are_in_memory(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = _Ticket()
-    monkeypatch.setattr(stream, "load_pool", ticket.load)
+    monkeypatch.setattr(pools, "load_pool", ticket.load)
     one_lane = range(1)
     source = ThreadSource(dataset, plan_of(dataset), one_lane, 32)
     for taken, window in enumerate(source.windows(0, 6), 1):
@@ -145,7 +145,7 @@ def test_at_most_two_windows_are_in_memory(dataset: Dataset, monkeypatch: pytest
 def test_the_window_in_use_is_held_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoded arrays are let go when they have been joined: beside the batch only what is read ahead is alive."""
     ticket = _Ticket()
-    monkeypatch.setattr(stream, "load_pool", ticket.load)
+    monkeypatch.setattr(pools, "load_pool", ticket.load)
     for step, _ in enumerate(batches_of(dataset, range(1)).steps(0, 4 * SHAPE.window)):
         window = step // SHAPE.window
         if window < 3:
@@ -162,8 +162,8 @@ def test_an_error_in_the_thread_reaches_the_consumer(dataset: Dataset, monkeypat
         return original(dataset, rows, size)
 
     calls: list[int] = []
-    original = stream.load_pool
-    monkeypatch.setattr(stream, "load_pool", fail_later)
+    original = pools.load_pool
+    monkeypatch.setattr(pools, "load_pool", fail_later)
     got: list[dict[str, Tensor]] = []
     with pytest.raises(OSError, match="the disk went away"):
         got.extend(batch for batch in batches_of(dataset).steps(0, 40))

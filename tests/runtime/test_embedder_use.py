@@ -28,8 +28,8 @@ from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.runtime import launch, session
 from stargan_ray.runtime.embed import embed, open_embedder
-from stargan_ray.runtime.session import Run
-from stargan_ray.training.loop import NoRecords
+from stargan_ray.runtime.run import Run
+from stargan_ray.training.recording import NoRecords
 from stargan_ray.training.worker import LocalWorker
 
 TINY = {"first": 4, "largest": 8, "bottleneck": 8, "depth": 1, "style_dim": 4, "latent_dim": 3, "mapping_hidden": 6}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import TinyModels, build_judge, recipe_for
+from tiny_models import DOMAINS, TinyModels, build_judge, recipe_for
 
 from stargan_ray.config import DataConfig, Recipe, TrainConfig
 from stargan_ray.data.faces import FacesConfig
@@ -29,9 +29,12 @@ from stargan_ray.runtime.judges import open_identity_judge, open_judges
 from stargan_ray.runtime.mlflow_store import connect
 from stargan_ray.runtime.models import export_model, load_model
 from stargan_ray.runtime.registry import promote, register
-from stargan_ray.runtime.session import Run, run_worker, start_from, thread_source
+from stargan_ray.runtime.run import Run
+from stargan_ray.runtime.session import run_worker, thread_source
+from stargan_ray.runtime.starting import start_from
 from stargan_ray.training.checkpoint import read_meta
-from stargan_ray.training.loop import NoRecords, Outcome, fresh_state
+from stargan_ray.training.loop import Outcome, fresh_state
+from stargan_ray.training.recording import NoRecords
 from stargan_ray.training.worker import LocalWorker
 
 JUDGE = IdentityJudgeMethod(
@@ -180,9 +183,9 @@ def test_a_judge_is_no_start_for_others_nor_others_for_it(judge: Path, tiny: Tin
     for method, where in ((embedder, judge), (replace(JUDGE, people=6), tiny.identity)):
         state = fresh_state(recipe_for(method, 32), 3, LocalWorker(), {})
         with pytest.raises(InputError, match=r"--init .* a judge shares no weights"):
-            start_from(state, str(where))
+            start_from(state, str(where), DOMAINS)
     state = fresh_state(recipe_for(replace(JUDGE, people=9), 32), 3, LocalWorker(), {})
-    assert start_from(state, str(judge))["fresh"] == ["centres"]  # one judge may start from another
+    assert start_from(state, str(judge), DOMAINS)["fresh"] == ["centres"]  # one judge may start from another
 
 
 # -- what trained a translator does not judge it ------------------------------------------------------------------

@@ -25,7 +25,7 @@ from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import launch
 from stargan_ray.runtime.card import card
 from stargan_ray.runtime.models import export_model, load_model
-from stargan_ray.runtime.session import Run
+from stargan_ray.runtime.run import Run
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from tiny_models import DOMAINS, TinyModels
 from stargan_ray.data import storage
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
 from stargan_ray.errors import InputError
-from stargan_ray.methods.base import Target
+from stargan_ray.methods.base import Target, Translator
 from stargan_ray.runtime.ingest import ingest
 from stargan_ray.runtime.models import LoadedModel, export_model, load_model
-from stargan_ray.runtime.translate import closest_label, draw_latent, read_image, translate_image
+from stargan_ray.runtime.translate import closest_label, draw_latent, read_image, to_png, translate_image
 from stargan_ray.runtime.translate_files import Outcome, Request, translate_files
 
 HAPPY = Request("happiness", seed=3)
@@ -84,6 +84,9 @@ def test_a_folder_with_corrupt_files(model: LoadedModel, faces: Path, tmp_path: 
         "intensity": 1.0,
         "source_label": "",
         "seed": 3,
+        "toward": "",
+        "toward_reference": "",
+        "share": 0.5,
     }
     assert lineage["translations"] == outcome.written
     assert lineage["skipped"] == outcome.skipped
@@ -162,6 +165,36 @@ def test_a_reference_gives_the_style(model: LoadedModel, faces: Path, tmp_path: 
     assert all(drawn[key] != first[key] for key in first)
 
 
+def test_two_targets_are_interpolated(model: LoadedModel, faces: Path, tmp_path: Path) -> None:
+    """At the ends it is one of them; between two references the styles are mixed, not the pictures."""
+
+    def made(name: str, request: Request) -> dict[str, bytes]:
+        return outputs(translate_files(model, str(faces / "grey.png"), request, tmp_path / name), tmp_path / name)
+
+    to = replace(HAPPY, toward="sadness")
+    assert made("a", replace(to, share=0.0)) == made("b", HAPPY)
+    assert made("c", replace(to, share=1.0)) == made("d", replace(HAPPY, target="sadness"))
+    half = made("e", to)
+    assert half not in (made("b", HAPPY), made("d", replace(HAPPY, target="sadness")))
+    lineage = json.loads((tmp_path / "e" / "translations.json").read_text())["translations"][0]
+    assert lineage["output"] == "grey-happiness-sadness-0.5.png"
+    assert (lineage["toward"], lineage["share"]) == ("sadness", 0.5)
+
+    one, two = str(faces / "one.jpg"), str(faces / "print.jpg")
+    between = Request("happiness", reference=one, toward_reference=two, share=0.25)
+    assert made("f", replace(between, share=1.0)) == made("g", Request("happiness", reference=two))
+    method = model.method
+    assert isinstance(method, Translator)
+    image = read_image((faces / "grey.png").read_bytes(), model.size)
+    label = torch.tensor([model.domains.index("happiness")])
+    styles = [
+        method.code(model.networks, Target(label, reference=read_image(Path(p).read_bytes(), model.size)))
+        for p in (one, two)
+    ]
+    mixed = method.render(model.networks, image, torch.lerp(*styles, 0.25))
+    assert made("h", between)["grey.png"] == to_png(mixed[0])
+
+
 def test_a_data_set_and_a_bucket(model: LoadedModel, tmp_path: Path, s3: str) -> None:
     for number, domain in enumerate(DOMAINS):
         folder = tmp_path / "photos" / "train" / domain
@@ -185,6 +218,8 @@ def test_errors_name_what_is_allowed(model: LoadedModel, tiny: TinyModels, faces
     assert "did you mean 'happiness'? allowed: all," in refusal(faces, Request("hapiness"))
     assert "did you mean 'sadness'?" in refusal(faces, replace(HAPPY, source_label="sad ness"))
     assert "allowed is 0 to 1" in refusal(faces, replace(HAPPY, intensity=1.5))
+    assert "share = -1: allowed is 0 to 1" in refusal(faces, replace(HAPPY, toward="sadness", share=-1))
+    assert "unknown second target 'sad'" in refusal(faces, replace(HAPPY, toward="sad"))
     assert "does not exist" in refusal(tmp_path / "nowhere", HAPPY)
     assert "reference" in refusal(faces, replace(HAPPY, reference=str(faces / "text.jpg")))
     assert "1 not an image" in refusal(faces / "text.jpg", HAPPY)

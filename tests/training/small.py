@@ -26,10 +26,11 @@ from stargan_ray.methods.laun import LAUN
 from stargan_ray.methods.stargan_v1 import StarGANv1
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
-from stargan_ray.runtime.session import make_plan
+from stargan_ray.runtime.plans import make_plan
 from stargan_ray.schedules import LinearDecay, UniformSteps
 from stargan_ray.training.checkpoint import Checkpoints
-from stargan_ray.training.loop import Outcome, Recorder, fresh_state, train
+from stargan_ray.training.loop import Outcome, fresh_state, train
+from stargan_ray.training.recording import Recorder
 from stargan_ray.training.step import State
 from stargan_ray.training.worker import LocalWorker, Worker
 

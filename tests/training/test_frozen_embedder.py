@@ -17,7 +17,7 @@ from stargan_ray.data.shards import Dataset
 from stargan_ray.data.transforms import Augment
 from stargan_ray.models.identity import SiameseXception
 from stargan_ray.training.checkpoint import Checkpoints
-from stargan_ray.training.loop import Hooks
+from stargan_ray.training.recording import Hooks
 
 
 @pytest.fixture

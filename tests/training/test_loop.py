@@ -24,12 +24,11 @@ from torch import Tensor
 
 from stargan_ray import losses
 from stargan_ray.config import from_json
-from stargan_ray.data import storage
+from stargan_ray.data import storage, transforms
 from stargan_ray.data.pools import load_pool
 from stargan_ray.data.shards import Dataset
 from stargan_ray.data.transforms import Augment, to_float
 from stargan_ray.errors import InputError
-from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import (
     Checkpoints,
     load_folder,
@@ -38,7 +37,9 @@ from stargan_ray.training.checkpoint import (
     recipe_of,
     save_folder,
 )
-from stargan_ray.training.loop import Hooks, schedules
+from stargan_ray.training.loop import schedules
+from stargan_ray.training.parts import cut
+from stargan_ray.training.recording import Hooks
 from stargan_ray.training.step import NonFiniteError, State, run_step
 from stargan_ray.training.worker import LocalWorker
 
@@ -387,13 +388,13 @@ def test_a_bad_batch_ends_the_run_and_keeps_the_last_checkpoint(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, state = with_train(steps=6, checkpoint_every=2), state_of()
-    apply = loop.transforms.apply
+    apply = transforms.apply
 
     def planted(images: Tensor, drawn: Any) -> Tensor:
         x = apply(images, drawn)
         return x * float("nan") if state.step == 3 else x
 
-    monkeypatch.setattr(loop.transforms, "apply", planted)
+    monkeypatch.setattr(transforms, "apply", planted)
     with pytest.raises(NonFiniteError, match="step 3, d_latent"):
         run(dataset, recipe, state, checkpoints(tmp_path))
     assert checkpoints(tmp_path).names() == ["step-00000002"]
@@ -413,9 +414,7 @@ def test_a_worker_waits_for_its_share_alone(dataset: Dataset) -> None:
 
     def first(worker: Any) -> tuple[Any, Tensor]:
         batches = batches_of(dataset, RECIPE, worker)
-        it = loop._Run(RECIPE, state_of(), batches, worker, None, {}, None, Hooks())  # type: ignore[arg-type]
-        it.state.step = 7
-        (part,) = it._parts(next(iter(batches.steps(7, 8))))
+        (part,) = cut(RECIPE, next(iter(batches.steps(7, 8))), batches.lanes, 7)
         return part[0], part[1]("latent", 3)
 
     whole, noise = first(LocalWorker())

@@ -18,6 +18,7 @@ from small import RECIPE, TRANSLATORS, Embedder, batches_of, embeddings_of, run,
 from torch import Tensor, multiprocessing, nn
 
 from stargan_ray.config import Recipe
+from stargan_ray.data import transforms
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.transforms import Augment
 from stargan_ray.methods.base import Step
@@ -25,7 +26,6 @@ from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.metric_losses import ArcFaceHead
-from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.step import NonFiniteError, State
 from stargan_ray.training.worker import GroupWorker, LocalWorker, Worker
@@ -78,13 +78,13 @@ def scenario(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def in_double() -> Iterator[None]:
     """Networks and images in fp64, so that only the order of sums differs between one process and two."""
-    apply = loop.transforms.apply
+    apply = transforms.apply
     torch.set_default_dtype(torch.float64)
-    loop.transforms.apply = lambda images, drawn: apply(images, drawn).double()
+    transforms.apply = lambda images, drawn: apply(images, drawn).double()
     try:
         yield
     finally:
-        loop.transforms.apply = apply
+        transforms.apply = apply
         torch.set_default_dtype(torch.float32)
 
 
@@ -127,15 +127,15 @@ def _poisoned(dataset: Dataset, worker: GroupWorker, out: Path) -> dict[str, Any
     recipe = RECIPES["identity"]
     state = state_of(recipe, worker)
     run(dataset, with_train(recipe, steps=1), state, Checkpoints(str(out / "nan")), worker=worker)
-    before, apply = tensors(state), loop.transforms.apply
+    before, apply = tensors(state), transforms.apply
     if worker.rank == 1:
-        loop.transforms.apply = lambda images, drawn: apply(images, drawn) * float("nan")
+        transforms.apply = lambda images, drawn: apply(images, drawn) * float("nan")
     try:
         run(dataset, recipe, state, Checkpoints(str(out / "nan")), worker=worker)
         raised = ""
     except NonFiniteError as error:
         raised = str(error)
-    loop.transforms.apply = apply
+    transforms.apply = apply
     return {"raised": raised, "before": before, "after": tensors(state), "step": state.step}
 
 

@@ -25,8 +25,8 @@ from stargan_ray.errors import InputError
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import launch
 from stargan_ray.runtime.evaluate import evaluate_classifier
+from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.scoring import model_scorer
-from stargan_ray.runtime.session import Run
 
 COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 HEADER = "Usage,Image name," + ",".join(COLUMNS) + "\n"
