@@ -102,9 +102,9 @@ def stargan_v1(name: str) -> tuple[Work, dict[str, int]]:
     work = {
         "textbook": TextbookV1(same, fresh(same), batch, features_of(same).get("features")),
         "ours": make_step(same, batch, steps=same.n_critic),
-        "tiny_recipe": make_step(tiny, batch, steps=same.n_critic),
+        "tiny_recipe": make_step(tiny, batch, steps=tiny.n_critic),
     }
-    return work, dict.fromkeys(work, BATCH * same.n_critic)
+    return work, dict.fromkeys(work, BATCH * same.n_critic) | {"tiny_recipe": BATCH * tiny.n_critic}
 
 
 def main() -> None:
