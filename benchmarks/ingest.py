@@ -3,8 +3,9 @@
 python benchmarks/ingest.py              # generated faces of 48 and of 256 pixels
 python benchmarks/ingest.py fer2013/     # a folder {train,val,test}/<domain>/*.jpg of your own
 
-Ingest reads every image to the last coefficient besides; the loop ``bare_checked`` does that by the plainest means,
-a decode by Pillow. The files are in memory, or (``cold``) have to be waited for.
+``ingest`` reads every image to the last coefficient besides, ``ingest_header`` its header and its end; the loops
+``bare_decode`` and ``bare_header`` do the same by the plainest means, by Pillow. The files are in memory, or (``cold``)
+have to be waited for.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from pictures import forget, write_folder, write_zip
 from PIL import Image
 from rich.console import Console
 
+from stargan_ray.data.decode import Verify
+from stargan_ray.data.readers.files import Limits
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
 from stargan_ray.data.schema import ROW_GROUP
 from stargan_ray.data.units import SHARD_ROWS
@@ -46,7 +49,7 @@ class Bare:
 
     root: Path
     out: Path
-    checked: bool = False  # decode each image too
+    verify: Verify | None = None  # check each image too
     parts: int = 1
 
     def __call__(self, part: int = 0) -> None:
@@ -56,9 +59,12 @@ class Bare:
         for start in range(part * SHARD_ROWS, len(names), self.parts * SHARD_ROWS):
             shard = names[start : start + SHARD_ROWS]
             images = [archive.read(name) if archive else read(name) for name in shard]
-            if self.checked:
-                for image in images:
-                    Image.open(io.BytesIO(image)).load()
+            for image in images if self.verify else ():
+                opened = Image.open(io.BytesIO(image))
+                if self.verify == "decode":
+                    opened.load()
+                else:
+                    assert image.endswith(b"\xff\xd9")
             write(self.out / f"{start}.parquet", shard, images)
 
 
@@ -115,39 +121,52 @@ def measure(name: str, root: Path, out: Path) -> None:
         clear()
         forget(root)
 
-    def ours(parallel: int, path: Path = root) -> None:
-        source = read_folder(FolderConfig(str(path), allow_missing=True))
+    def ours(parallel: int, path: Path = root, verify: Verify = "decode") -> None:
+        source = read_folder(FolderConfig(str(path), Limits(verify=verify), allow_missing=True))
         ingest(source, str(out), parallel=parallel, overwrite=False, progress=silent)
 
     silent = display(Console(quiet=True))
     part = every(PART, root, out.parent)
-    bare, checked = Bare(root, out), Bare(root, out, checked=True)
-    one: dict[str, Callable[[], object]] = {"bare": bare, "bare_checked": checked, "ingest": lambda: ours(1)}
+    bare, decoded, headed = (Bare(root, out, verify) for verify in (None, "decode", "header"))
+    one: dict[str, Callable[[], object]] = {
+        "bare": bare,
+        "bare_decode": decoded,
+        "bare_header": headed,
+        "ingest": lambda: ours(1),
+        "ingest_header": lambda: ours(1, verify="header"),
+    }
     seconds = alternate(ROUNDS, clear, **one)
     seconds |= {f"cold_{key}": values for key, values in alternate(ROUNDS, cold, **one).items()}
     start_ray()  # its start is measured by benchmarks/refine.py, that of its workers here
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         two: dict[str, Callable[[], object]] = {
             "bare": lambda: pool.map(replace(bare, parts=2), range(2)),
-            "bare_checked": lambda: pool.map(replace(checked, parts=2), range(2)),
+            "bare_decode": lambda: pool.map(replace(decoded, parts=2), range(2)),
+            "bare_header": lambda: pool.map(replace(headed, parts=2), range(2)),
             "ingest": lambda: ours(2),
             "ingest_part": lambda: ours(2, part),
+            "ingest_header": lambda: ours(2, verify="header"),
+            "ingest_header_part": lambda: ours(2, part, "header"),
         }
         taken = alternate(ROUNDS, clear, **two)
-    taken["ingest_without_start"] = [  # what the other files took, as if all had
-        (whole - few) * PART / (PART - 1) for whole, few in zip(taken["ingest"], taken["ingest_part"], strict=True)
-    ]
+    for mine in ("ingest", "ingest_header"):
+        taken[f"{mine}_without_start"] = [  # what the other files took, as if all had
+            (whole - few) * PART / (PART - 1) for whole, few in zip(taken[mine], taken[f"{mine}_part"], strict=True)
+        ]
     seconds |= {f"two_{key}": values for key, values in taken.items() if not key.endswith("_cpu")}
     ratios = {
-        f"{mine} to {prefix}{base}{clock}": throughput(seconds, mine, f"{prefix}{base}{clock}")
-        for mine, prefix, clock in (
-            ("ingest", "", ""),
-            ("ingest_cpu", "", "_cpu"),
-            ("cold_ingest", "cold_", ""),
-            ("two_ingest", "two_", ""),
-            ("two_ingest_without_start", "two_", ""),
+        f"{prefix}{mine}{end} to {prefix}{base}{clock}": throughput(
+            seconds, f"{prefix}{mine}{end}", f"{prefix}{base}{clock}"
         )
-        for base in ("bare", "bare_checked")
+        for mine, check in (("ingest", "bare_decode"), ("ingest_header", "bare_header"))
+        for prefix, end, clock in (
+            ("", "", ""),
+            ("", "_cpu", "_cpu"),
+            ("cold_", "", ""),
+            ("two_", "", ""),
+            ("two_", "_without_start", ""),
+        )
+        for base in ("bare", check)
     }
     files = len(list(walk(str(root)))) if root.is_dir() else len(zipfile.ZipFile(root).namelist())
     report(name, " ".join(["python", *sys.argv]), seconds, files=files, throughput=ratios)

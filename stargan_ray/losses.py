@@ -103,3 +103,36 @@ def contextual(generated: Tensor, target: Tensor, bandwidth: float, side: int) -
     # softmax normalises exp((1 − d̃) / h) without overflow
     similarity = ((1 - relative) / bandwidth).softmax(2)
     return -similarity.amax(1).mean(1).log().mean()
+
+
+def identity_contrast(generated: Tensor, source: Tensor, temperature: float) -> Tensor:
+    """InfoNCE: each generated face must be told from all people of the batch as the one of its own source.
+
+    −log softmax over j of ⟨generated_i, source_j⟩ / τ, at j = i, averaged over i. A distance alone would be won by a
+    code that is the same for everyone; this one is log B then.
+
+    Args:
+        generated: unit codes (B, d).
+        source: unit codes (B, d) of their sources, in the same order.
+        temperature: τ > 0.
+    """
+    with torch.autocast(generated.device.type, enabled=False):  # in bf16 the cosines of two people may be one number
+        logits = _wide(generated) @ _wide(source).mT / temperature
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
+def decorrelation(first: Tensor, second: Tensor) -> Tensor:
+    """Mean squared correlation, over the batch, of each entry of (B, d) with each of (B, e); in [0, 1].
+
+    0 says that neither code tells the other linearly. Correlations and not covariances (Cheung et al., 2014), because
+    covariances fall when a code merely shrinks. Unrelated codes score about 1 / (B − 1) by chance.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        correlation = _standardised(_wide(first)).mT @ _standardised(_wide(second)) / len(first)
+    return correlation.square().mean()
+
+
+def _standardised(values: Tensor) -> Tensor:
+    """Columns of mean 0 and variance 1; a constant column is 0."""
+    centred = values - values.mean(0)
+    return centred * (centred.square().mean(0) + 1e-8).rsqrt()

@@ -189,6 +189,43 @@ def test_contextual_stays_finite_where_the_literal_form_overflows() -> None:
         assert torch.autograd.grad(value, x)[0].isfinite().all()
 
 
+def test_identity_contrast_is_the_softmax_of_cosines() -> None:
+    generated, source = unit(5, 8), unit(5, 8, seed=1)
+    e = np.exp(generated.numpy() @ source.numpy().T / 0.3)
+    expected = -np.mean([np.log(e[i, i] / e[i].sum()) for i in range(5)])
+    assert losses.identity_contrast(generated, source, 0.3).item() == pytest.approx(expected, rel=1e-12)
+    both = generated.requires_grad_(), source.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, y: losses.identity_contrast(x, y, 0.3), both)
+
+
+def test_identity_contrast_is_not_won_by_one_code_for_everyone() -> None:
+    same = unit(1, 8).expand(6, 8)
+    assert losses.identity_contrast(same, same, 0.1).item() == pytest.approx(np.log(6))
+    people = torch.eye(6, 8, dtype=torch.float64)
+    assert losses.identity_contrast(people, people, 0.1).item() < 1e-3
+    swapped = people.roll(1, 0)  # others' faces: worse than saying nothing
+    assert losses.identity_contrast(swapped, people, 0.1).item() > np.log(6)
+
+
+def test_decorrelation_is_the_mean_squared_correlation() -> None:
+    first, second = normal(9, 4), normal(9, 3, seed=1)
+    both = np.corrcoef(first.numpy().T, second.numpy().T)[:4, 4:]
+    assert losses.decorrelation(first, second).item() == pytest.approx((both**2).mean(), rel=1e-6)
+    assert torch.autograd.gradcheck(losses.decorrelation, (first.requires_grad_(), second.requires_grad_()))
+
+
+def test_decorrelation_knows_no_scale_and_is_zero_for_what_tells_nothing() -> None:
+    first, second = normal(9, 4), normal(9, 3, seed=1)
+    value = losses.decorrelation(first, second).item()
+    scales = normal(3, seed=2).abs() + 0.1
+    assert losses.decorrelation(5 * first - 2, second * scales + 7).item() == pytest.approx(value, rel=1e-5)
+    # every combination of two signs once: neither tells the other; a column against itself is told wholly
+    signs = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+    assert losses.decorrelation(signs[:, :1], signs[:, 1:]).item() == pytest.approx(0, abs=1e-12)
+    assert losses.decorrelation(signs[:, :1], -3 * signs[:, :1]).item() == pytest.approx(1, rel=1e-6)
+    assert losses.decorrelation(torch.ones(4, 2).double(), signs).item() == 0  # a code that has collapsed is no error
+
+
 @pytest.mark.parametrize(
     "loss",
     [
@@ -199,6 +236,8 @@ def test_contextual_stays_finite_where_the_literal_form_overflows() -> None:
         lambda x: losses.wasserstein(x, True),
         lambda x: losses.l2(x, x + 1),
         lambda x: losses.contextual(x.view(2, 4, 2, 2), x.flip(0).view(2, 4, 2, 2), 0.5, 32),
+        lambda x: losses.identity_contrast(x, x, 0.5),
+        lambda x: losses.decorrelation(x, x * x),
     ],
 )
 def test_half_precision_is_summed_in_full(loss: Callable[[Tensor], Tensor]) -> None:

@@ -12,19 +12,19 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, cast
 
 from stargan_ray.data.archives import BROKEN, kind_of, unpacked
+from stargan_ray.data.zip_members import ZipMembers
 from stargan_ray.errors import InputError
 
 _LOOK_BACK = 4 << 20  # bytes
 
 
 @functools.lru_cache(maxsize=1)
-def _zip(uri: str, _modified: int) -> tuple[zipfile.ZipFile, dict[int, zipfile.ZipInfo]]:
+def _zip(uri: str, _modified: int) -> ZipMembers:
     """An open zip, kept for the next unit of the same one: its list of members is slow to read again.
 
     A changed archive is opened anew.
     """
-    file = zipfile.ZipFile(unpacked(uri))
-    return file, {member.header_offset: member for member in file.infolist()}
+    return ZipMembers(unpacked(uri))
 
 
 @functools.lru_cache(maxsize=1)
@@ -54,11 +54,12 @@ def open_member(uri: str, modified: int, offset: int, size: int) -> BinaryIO:
     """
     try:
         if kind_of(uri) == "zip":
-            file, members = _zip(uri, modified)
-            window = _Window(cast(BinaryIO, file.open(members[offset])), 0, size)
+            file = zipfile.ZipFile(unpacked(uri))
+            member = next(member for member in file.infolist() if member.header_offset == offset)
+            window = _Window(cast(BinaryIO, file.open(member)), 0, size)
         else:
             window = _Window(_stream(uri, modified), offset, size)
-    except (*BROKEN, KeyError) as error:
+    except (*BROKEN, StopIteration) as error:
         raise InputError(f"{uri} cannot be read as it was listed ({error}): get it again") from error
     return cast(BinaryIO, io.BufferedReader(window, 1 << 16))
 
@@ -131,9 +132,6 @@ def _read_part(stream: BinaryIO, offset: int, size: int) -> bytes | None:
 
 def _read_member(uri: str, modified: int, offset: int, size: int) -> bytes | None:
     try:
-        file, members = _zip(uri, modified)
-        with file.open(members[offset]) as stream:
-            data = stream.read(size + 1)  # to its end, where the checksum is compared
-    except (*BROKEN, KeyError):
+        return _zip(uri, modified).read(offset, size)
+    except BROKEN:
         return None
-    return data if len(data) == size else None

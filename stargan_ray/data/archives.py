@@ -110,7 +110,7 @@ def list_archive(uri: str, size: int, modified: int) -> Archive:
 
 
 def _list_zip(archive: Archive, stream: BinaryIO, size: int) -> None:
-    if _directory_bytes(stream, size) > _DIRECTORY_ENTRY * MAX_MEMBERS:
+    if zip_directory(stream, size)[1] > _DIRECTORY_ENTRY * MAX_MEMBERS:
         raise _too_many(archive.uri)
     with zipfile.ZipFile(stream) as file:
         members = file.infolist()
@@ -118,25 +118,39 @@ def _list_zip(archive: Archive, stream: BinaryIO, size: int) -> None:
         raise _too_many(archive.uri)
     if sum(member.compress_size for member in members) > size:
         raise InputError(f"{archive.uri} has members that overlap: refused, since such archives unpack without end")
-    for member in members:
+    del file  # the other holder of the list
+    members.reverse()
+    while members:  # what is taken in can go: both lists at once would be the most memory of an ingest
+        member = members.pop()
         if not member.is_dir():
             archive._add(member.filename, _why_not_in_zip(member), member.file_size, member.header_offset)
 
 
-def _directory_bytes(stream: BinaryIO, size: int) -> int:
-    """Bytes of a zip's list of members, which would be held in memory as a whole; 0 if there is none."""
+def zip_directory(stream: BinaryIO, size: int) -> tuple[int, int, int]:
+    """Where a zip's list of members is, which would be held in memory as a whole.
+
+    Args:
+        stream: The zip.
+        size: Its bytes.
+
+    Returns:
+        The list's first byte, its bytes, and how many bytes lie before the archive that its own offsets leave out;
+        zeros if there is none.
+    """
     start = max(0, size - 65_557)  # the end record may be followed by a comment
     stream.seek(start)
     tail = stream.read()
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) < end + 22:
-        return 0
-    told = int(struct.unpack_from("<I", tail, end + 12)[0])
+        return 0, 0, 0
+    told, offset = struct.unpack_from("<II", tail, end + 12)
+    behind = start + end
     if end >= 20 and tail[end - 20 : end - 16] == b"PK\x06\x07":  # the larger record of large archives
         stream.seek(struct.unpack_from("<Q", tail, end - 12)[0])
         record = stream.read(56)
-        told = int(struct.unpack_from("<Q", record, 40)[0])
-    return told
+        told, offset = struct.unpack_from("<QQ", record, 40)
+        behind -= 56 + 20
+    return behind - told, told, behind - told - offset
 
 
 def _why_not_in_zip(member: zipfile.ZipInfo) -> str | None:

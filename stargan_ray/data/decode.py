@@ -5,14 +5,21 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from stargan_ray.data.image_headers import Header, read_header
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # no other decoder of Pillow ever sees the bytes
 _WIDE = ("I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
+_EIGHTH = 8  # the most by which a JPEG is made smaller while it is decoded
+_ORDINARY_PIXELS = 1 << 26  # larger images always meet Pillow's own limits
+
+Verify = Literal["decode", "header"]
 
 
 class UndecodableError(ValueError):
@@ -56,16 +63,49 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
         raise UndecodableError("unreadable", str(error)) from error
 
 
-def check(data: bytes, max_pixels: int) -> None:
+def check(data: bytes, max_pixels: int, verify: Verify = "decode") -> None:
     """Prove that :func:`decode` will take the bytes, by reading every one of them as the decoder does.
+
+    With ``header`` a JPEG or PNG of the ordinary build is taken for what it says of itself: its size, that it has its
+    end and, in a PNG, that every checksum fits. What that cannot see is a JPEG whose scans were changed while its end
+    stayed (of which ``decode`` too sees only what breaks the decoder), or a PNG that was written wrong. Whatever else
+    there is, and every file without its end, is decoded all the same: ``header`` takes all that ``decode`` takes, and
+    gives the same reasons.
 
     Args:
         data: The whole file.
         max_pixels: Largest width × height; larger images are refused before they are decoded.
+        verify: How much to prove.
 
     Raises:
         UndecodableError: With reason ``empty``, ``not an image``, ``oversized`` or ``unreadable``.
     """
+    header = read_header(data)
+    if header is not None and header.width * header.height <= min(max_pixels, _ORDINARY_PIXELS):
+        if verify == "header" and header.whole and (header.plain or header.format == "JPEG"):
+            return
+        if header.format == "JPEG" and header.plain and _coefficients_decode(data, header):
+            return
+    _check_all(data, max_pixels, checksums=header is None or not header.whole)
+
+
+def _coefficients_decode(data: bytes, header: Header) -> bool:
+    """Whether a plain JPEG decodes: what :func:`_check_all` would do, without the half of it that looks for metadata.
+
+    False is no verdict: that is left to the ordinary way.
+    """
+    mode = {1: "L", 3: "RGB"}.get(header.components)
+    if mode is None or min(header.width, header.height) < _EIGHTH:
+        return False
+    reduced = -(-header.width // _EIGHTH), -(-header.height // _EIGHTH)
+    try:
+        Image.frombytes(mode, reduced, data, "jpeg", mode, "", _EIGHTH, 0)
+    except Exception:  # as in decode
+        return False
+    return True
+
+
+def _check_all(data: bytes, max_pixels: int, *, checksums: bool) -> None:
     if not data:
         raise UndecodableError("empty")
     with warnings.catch_warnings():
@@ -74,7 +114,7 @@ def check(data: bytes, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise UndecodableError("oversized", f"{image.width} × {image.height} pixels")
     try:
-        if image.format == "PNG":
+        if image.format == "PNG" and checksums:
             image.verify()  # its checksums, which decoding does not look at
             image = _open(data)
         # A JPEG's errors are all in its coefficients, which are still read to the last: at an eighth of its side the

@@ -127,9 +127,10 @@ def join(uri: str, *parts: str) -> str:
         uri: A folder; the query parameters of an s3 URI stay at the end.
         parts: Names as they are in the store; where a URI needs it they are percent-encoded.
     """
-    base, question, query = uri.partition("?") if "://" in uri else (uri, "", "")
-    names = [quote(part) for part in parts] if "://" in uri else parts
-    return "/".join([base.rstrip("/"), *names]) + question + query
+    if "://" not in uri:
+        return "/".join((uri.rstrip("/"), *parts))
+    base, question, query = uri.partition("?")
+    return "/".join((base.rstrip("/"), *map(quote, parts))) + question + query
 
 
 def parent(uri: str) -> str:
@@ -140,6 +141,8 @@ def parent(uri: str) -> str:
 
 def shown(name: str) -> str:
     """The name as text that can be stored; another text than the name where that is no UTF-8."""
+    if name.isascii():
+        return name
     return os.fsencode(name).decode("utf-8", "replace")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from stargan_ray.data.schema import SCHEMA_VERSION, SPLITS
 from stargan_ray.errors import InputError
 
 _AT_A_TIME = 1 << 14  # rows
+_ESCAPED = r"[^ !#-\[\]-~]"  # what JSON in ASCII writes in another way: all but printable ASCII, and of that " and \\
 UNLABELLED = "(none)"  # counted under this name: rows without an expression
 
 
@@ -96,10 +97,29 @@ def content_hash(index: pa.Table, domains: Sequence[str]) -> str:
     order = pc.sort_indices(rows["key"])
     digest = hashlib.sha256(json.dumps(list(domains)).encode())
     for start in range(0, len(order), _AT_A_TIME):  # as Python's objects they take ten times the memory
-        part = rows.take(order[start : start + _AT_A_TIME])
-        for line in zip(*(part.column(name).to_pylist() for name in columns), strict=True):
-            digest.update(json.dumps(line).encode())
+        for text in _json_lines(rows.take(order[start : start + _AT_A_TIME])):
+            digest.update(text)
     return digest.hexdigest()
+
+
+def _json_lines(rows: pa.Table) -> Iterator[bytes | pa.Buffer]:
+    """The rows as JSON lists one behind the other, in pieces."""
+    columns = [column.combine_chunks() for column in rows.columns]
+    if any(pa.types.is_floating(column.type) or _needs_escapes(column) for column in columns):
+        for line in zip(*(column.to_pylist() for column in columns), strict=True):
+            yield json.dumps(line).encode()
+        return
+    # Text that is the same in JSON can be joined by arrow, several times as fast.
+    values = [
+        pc.binary_join_element_wise('"', column, '"', "") if pa.types.is_string(column.type) else column.cast("string")
+        for column in columns
+    ]
+    inner = pc.binary_join_element_wise(*(pc.fill_null(value, "null") for value in values), ", ")
+    yield pc.binary_join_element_wise("[", inner, "]", "").buffers()[2]
+
+
+def _needs_escapes(column: pa.Array) -> bool:
+    return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring_regex(column, _ESCAPED)).as_py())
 
 
 def describe(

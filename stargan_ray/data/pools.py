@@ -26,7 +26,7 @@ def load_pool(dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> Pixel
             key = dataset.index["key"][int(rows[place])].as_py()
             raise InputError(
                 f"{dataset.uri}: image {key!r} could be decoded at ingest and cannot now ({error}): "
-                "the shard changed; ingest the data again"
+                "the shard changed, or was ingested by --limits.verify header; ingest the data again"
             ) from error
     return pool
 

@@ -14,7 +14,7 @@ A data set is a folder at a URI:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -57,8 +57,7 @@ TRUTH_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):  # a tuple: one is made for every image, and made into columns again
     """One image on its way into a data set; fields as in ROW_SCHEMA, without the hash (computed on write)."""
 
     key: str
@@ -70,8 +69,7 @@ class Row:
     weight: float | None = None
 
 
-@dataclass(frozen=True)
-class Truth:
+class Truth(NamedTuple):
     """What is really in a generated image; never seen by training."""
 
     key: str
@@ -81,8 +79,7 @@ class Truth:
     corrupted: bool
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(NamedTuple):
     """A file or row that was not taken over, and why (``unreadable``, ``not an image``, ``empty``, …)."""
 
     path: str

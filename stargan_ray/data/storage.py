@@ -10,17 +10,16 @@ line that names the URI and says what to do.
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from stargan_ray.data import local_files
+from stargan_ray.data.local_files import Listed
 from stargan_ray.data.locations import StorageError, absolute, failure, join, local_path, parent, resolve
 
 __all__ = [
@@ -42,16 +41,26 @@ __all__ = [
     "read_bytes",
     "resolve",
     "size",
+    "write_by",
     "write_bytes",
 ]
 
 
-def read_bytes(uri: str) -> bytes:
+def read_bytes(uri: str, expected: int = 0) -> bytes:
     """The whole object.
+
+    Args:
+        uri: Where it is.
+        expected: Its bytes, if they are known: a local file of this size is read by one call.
 
     Raises:
         StorageError: If it is absent or cannot be read.
     """
+    if uri.startswith("/"):
+        try:
+            return local_files.read(uri, expected)
+        except OSError as error:
+            raise failure("read", uri, error) from error
     with open_input(uri) as stream:
         try:
             data: bytes = stream.readall()
@@ -82,12 +91,38 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
     local = local_path(uri)
     try:
         if local is not None:
-            _write_local(local, data)
+            local_files.write(local, data)
             return
         filesystem, path = resolve(uri)
         # One write call: an interrupt between two would let close() complete a truncated upload.
         with filesystem.open_output_stream(path, compression=None) as stream:
             stream.write(data)
+    except OSError as error:
+        raise failure("write", uri, error) from error
+
+
+def write_by(uri: str, fill: Callable[[Any], object]) -> int:
+    """Write an object atomically by a function, which need not be held in memory where it is a local file.
+
+    Args:
+        uri: Where.
+        fill: Writes all of it to a path or to a stream of pyarrow, as :func:`pyarrow.parquet.write_table` does.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    local = local_path(uri)
+    if local is None:
+        sink = pa.BufferOutputStream()
+        fill(sink)
+        data = sink.getvalue()
+        write_bytes(uri, data)
+        return int(data.size)
+    try:
+        return local_files.write_by(local, fill)
     except OSError as error:
         raise failure("write", uri, error) from error
 
@@ -120,16 +155,6 @@ def size(uri: str) -> int:
     return int(info.size)
 
 
-@dataclass(frozen=True, slots=True)  # there is one for every file of a data set
-class Listed:
-    """Something that lies in a folder; a link stands for what it points to."""
-
-    name: str
-    folder: bool
-    size: int | None  # bytes; None for what cannot be read as a file, such as a pipe or a link to nowhere
-    modified: int  # ns since 1970, 0 if unknown
-
-
 def list_folder(uri: str) -> list[Listed]:
     """What lies directly in a folder, sorted by name; empty when the folder is absent.
 
@@ -139,7 +164,7 @@ def list_folder(uri: str) -> list[Listed]:
     local = local_path(uri)
     try:
         if local is not None:  # pyarrow gives up a whole folder for one name that is no UTF-8
-            found = [_listed_local(entry) for entry in os.scandir(local)] if local.exists() else []
+            found = local_files.scan(local)
         else:
             filesystem, path = resolve(uri)
             infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
@@ -206,7 +231,7 @@ def get_folder(uri: str, local: Path) -> None:
             if info.type == pafs.FileType.File:
                 target = local / PurePosixPath(info.path).relative_to(PurePosixPath(path))
                 with filesystem.open_input_stream(info.path, compression=None) as stream:
-                    _write_local(target, stream)
+                    local_files.write(target, stream)
     except OSError as error:
         raise failure("read", uri, error) from error
 
@@ -217,34 +242,3 @@ def _info(uri: str) -> pafs.FileInfo:
         return filesystem.get_file_info(path)
     except OSError as error:
         raise failure("read", uri, error) from error
-
-
-def _listed_local(entry: os.DirEntry[str]) -> Listed:
-    try:
-        found = entry.stat()
-    except OSError:
-        return Listed(entry.name, False, None, 0)
-    regular = stat.S_ISREG(found.st_mode)
-    return Listed(entry.name, stat.S_ISDIR(found.st_mode), found.st_size if regular else None, found.st_mtime_ns)
-
-
-def _write_local(path: Path, data: Any) -> None:
-    """Write bytes, a buffer or a stream beside the target and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with beside.open("wb") as file:
-            _fill(file, data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def _fill(file: IO[bytes], data: Any) -> None:
-    if hasattr(data, "read"):
-        shutil.copyfileobj(data, file, length=8 << 20)
-    else:
-        file.write(data)

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from stargan_ray.data import storage
 from stargan_ray.data.archive_members import open_member, read_members
@@ -24,18 +24,13 @@ _DEEPEST = 4  # folders that lie around a layout, as in an archive of a folder o
 _SIDE_BY_SIDE = 16  # objects that are waited for at once: a bucket answers late, but many at a time
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """Where the bytes of one file are."""
 
     uri: str
     size: int  # bytes
     modified: int  # ns: a changed file is read again
     offset: int | None = None  # in the archive at the URI; None is the file at the URI itself
-
-    def told(self) -> tuple[str, int, int, int | None]:
-        """All of it, as JSON values."""
-        return self.uri, self.size, self.modified, self.offset
 
 
 @dataclass(frozen=True)
@@ -182,6 +177,6 @@ def read_files(files: Sequence[File]) -> Iterator[bytes | None]:
 
 def _read(file: File) -> bytes | None:
     try:
-        return storage.read_bytes(file.uri)
+        return storage.read_bytes(file.uri, file.size)
     except storage.StorageError:
         return None

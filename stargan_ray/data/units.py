@@ -6,8 +6,10 @@ is the same. Its fingerprint is in every file that it writes: the run after a ki
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +22,7 @@ from stargan_ray.data.schema import ROW_GROUP, ROW_SCHEMA, SPLITS, TRUTH_SCHEMA,
 
 SHARD_ROWS = 512  # rows that a unit brings: some tens of megabytes of faces
 _META = b"stargan-ray"
+_reading = threading.Lock()  # one unit of a process is read at a time, others are stored meanwhile
 _LABELS = [field.name for field in ROW_SCHEMA if field.name != "image"]
 
 
@@ -53,7 +56,7 @@ class Source:
         """The description and a hash over all units: equal identities, equal data sets."""
         told = [
             [unit.fingerprint for unit in self.units],
-            [vars(each) for each in self.skipped],
+            [each._asdict() for each in self.skipped],
             self.domains,
         ]
         plan = hashlib.sha256(json.dumps(told).encode()).hexdigest()
@@ -96,13 +99,14 @@ def write_unit(task: Task) -> Written:
     rows: dict[str, list[Row]] = {}
     truths: list[Truth] = []
     skipped: list[tuple[str, str]] = []
-    for item in unit.produce():
-        if isinstance(item, Row):
-            rows.setdefault(item.split, []).append(item)
-        elif isinstance(item, Truth):
-            truths.append(item)
-        else:
-            skipped.append((item.path, item.reason))
+    with _reading:
+        for item in unit.produce():
+            if isinstance(item, Row):
+                rows.setdefault(item.split, []).append(item)
+            elif isinstance(item, Truth):
+                truths.append(item)
+            else:
+                skipped.append((item.path, item.reason))
     if truths:  # before the rows: a shard that is there says that its truth is too
         write_table(storage.join(task.uri, "truth", f"{unit.number:05d}.parquet"), _table(truths, TRUTH_SCHEMA))
     # A unit without a usable row leaves an empty shard, which remembers what was skipped.
@@ -118,7 +122,7 @@ def write_unit(task: Task) -> Written:
     files, labels = [], []
     for split in splits:
         path = f"rows/{split}-{unit.number:05d}.parquet"
-        table = _row_table(rows.get(split, []))
+        table = _row_table(rows.pop(split, []))  # popped: the images are in memory once
         size = write_table(storage.join(task.uri, path), table.replace_schema_metadata({_META: json.dumps(meta)}))
         files.append((path, split, size))
         labels.append(table.select(_LABELS))
@@ -172,7 +176,9 @@ def _row_table(rows: Sequence[Row]) -> pa.Table:
 
 
 def _table(items: Sequence[Row] | Sequence[Truth], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([getattr(item, field.name) for item in items], field.type) for field in schema]
+    """The items as columns of a schema that has their fields in the same order, or some of these."""
+    values = dict(zip(items[0]._fields, zip(*items, strict=True), strict=True)) if items else {}
+    columns = [pa.array(values.get(field.name, ()), field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -183,10 +189,9 @@ def write_table(uri: str, table: pa.Table) -> int:
         StorageError: If the URI cannot be written.
     """
     labels = [name for name in table.column_names if name != "image"]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
+    fill = functools.partial(
+        pq.write_table,
         table,
-        sink,
         # Tables without images are read whole: small groups would take several times the room and the time.
         row_group_size=ROW_GROUP if "image" in table.column_names else None,
         # Images are compressed already; trying again costs time and gains nothing.
@@ -194,6 +199,4 @@ def write_table(uri: str, table: pa.Table) -> int:
         use_dictionary=labels,
         write_statistics=False,
     )
-    data = sink.getvalue()
-    storage.write_bytes(uri, data)
-    return int(data.size)
+    return storage.write_by(uri, fill)

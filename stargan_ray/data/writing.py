@@ -7,7 +7,8 @@ again by the next one (see :mod:`stargan_ray.data.units`), which ends with the s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +25,17 @@ _SKIPPED_SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for nam
 MapTasks = Callable[[Callable[[Task], Written], Sequence[Task]], Iterable[Written]]
 
 
+def map_here(function: Callable[[Task], Written], tasks: Sequence[Task]) -> Iterator[Written]:
+    """What :func:`write_unit` makes of each task, in order; while one unit is stored, the next is read."""
+    with ThreadPoolExecutor(2, "unit") as pool:
+        yield from pool.map(function, tasks)
+
+
 def write_dataset(
     uri: str,
     source: Source,
     *,
-    map_tasks: MapTasks = map,
+    map_tasks: MapTasks = map_here,
     overwrite: bool = False,
     drop_duplicates: bool = False,
     on_written: Callable[[Written], None] = lambda _: None,
@@ -38,7 +45,7 @@ def write_dataset(
     Args:
         uri: Where; a folder of its own.
         source: What a reader made.
-        map_tasks: Applies a picklable function to the tasks, in any order and place; ``map`` runs them here.
+        map_tasks: Applies a picklable function to the tasks, in any order and place; by default here.
         overwrite: Replace another data set at the URI.
         drop_duplicates: Of the rows with one image, keep only the first in the order of keys.
         on_written: Called for every unit, for progress.

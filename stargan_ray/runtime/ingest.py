@@ -13,7 +13,7 @@ from rich.table import Table
 
 from stargan_ray.data.manifest import Manifest
 from stargan_ray.data.units import Source, Task, Written
-from stargan_ray.data.writing import write_dataset
+from stargan_ray.data.writing import map_here, write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.cluster import require_cpus, start_ray
 from stargan_ray.runtime.progress import display
@@ -65,7 +65,7 @@ def ingest(
             shown.update(bar, advance=1, said=f"{rows} rows")
 
         in_process = parallel == 1 or (parallel is None and "RAY_ADDRESS" not in os.environ)
-        map_tasks = map if in_process else _ray_map(parallel)
+        map_tasks = map_here if in_process else _ray_map(parallel)
         return write_dataset(
             uri,
             source,

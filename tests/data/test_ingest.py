@@ -21,6 +21,7 @@ from stargan_ray.data import storage
 from stargan_ray.data.decode import UndecodableError, decode
 from stargan_ray.data.faces import FacesConfig, generate
 from stargan_ray.data.manifest import Manifest
+from stargan_ray.data.pools import load_pool
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.readers.files import Limits
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
@@ -148,6 +149,31 @@ def test_what_is_unusable_is_skipped_counted_and_listed(tmp_path: Path) -> None:
     }
     assert skipped(tmp_path / "out") == expected
     assert manifest.skipped == {r: list(expected.values()).count(r) for r in sorted(set(expected.values()))}
+
+
+def test_by_the_header_alone_damage_within_a_jpeg_is_met_later(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in")
+    spoilt = bytearray(picture(size=(99, 99)))
+    spoilt[-400:-2] = b"\xff\xc4" * 199  # no coefficients and no tables, but its end
+    (root / "train" / "cat" / "spoilt.jpg").write_bytes(spoilt)
+    (root / "train" / "cat" / "cut.jpg").write_bytes(picture(size=(99, 99))[:-500])
+    full = ingest(root, tmp_path / "full")
+    quick = ingest(root, tmp_path / "quick", limits=Limits(verify="header"))
+    assert full.skipped == {"unreadable": 2}
+    assert skipped(tmp_path / "quick") == {"train/cat/cut.jpg": "unreadable"}
+    assert "verify" not in full.source
+    assert quick.source["verify"] == "header"
+    with pytest.raises(InputError, match="holds another data set"):
+        ingest(root, tmp_path / "full", limits=Limits(verify="header"))
+    data = open_dataset(str(tmp_path / "quick"))
+    place = data.index["key"].to_pylist().index("train/cat/spoilt.jpg")
+    with pytest.raises(InputError, match=r"quick: image 'train/cat/spoilt.jpg' .*--limits.verify header") as caught:
+        load_pool(data, np.array([0, place]), 16)
+    assert "\n" not in str(caught.value)
+    rest = np.delete(np.arange(len(data)), place)
+    assert data.images(rest) == open_dataset(str(tmp_path / "full")).images(np.arange(len(data) - 1))
+    with pytest.raises(InputError, match="unknown verify 'heads': did you mean 'header'"):
+        Limits(verify="heads")  # type: ignore[arg-type]
 
 
 def test_all_that_is_taken_over_decodes(tmp_path: Path) -> None:

@@ -155,3 +155,15 @@ def test_a_dead_endpoint_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(StorageError, match=r"cannot be reached .*refused.*: check AWS_ENDPOINT_URL") as caught:
             storage.exists("s3://bucket/x")
     one_line(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 100_000])
+def test_a_local_file_is_read_whole_whatever_size_was_expected(tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    (tmp_path / "a").write_bytes(data)
+    for expected in (0, 1, size - 1, size, size + 1, 10 * size):
+        assert storage.read_bytes(str(tmp_path / "a"), max(expected, 0)) == data
+    with pytest.raises(StorageError, match=r"cannot read .*/b: it does not exist"):
+        storage.read_bytes(str(tmp_path / "b"), size)
+    with pytest.raises(StorageError, match="cannot read"):
+        storage.read_bytes(str(tmp_path), size)

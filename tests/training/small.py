@@ -22,6 +22,7 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, ThreadSource
 from stargan_ray.data.transforms import Augment, to_float
 from stargan_ray.data.writing import write_dataset
+from stargan_ray.methods.fa_gan import FAGANStyle
 from stargan_ray.methods.laun import LAUN
 from stargan_ray.methods.stargan_v1 import StarGANv1
 from stargan_ray.methods.stargan_v2 import StarGANv2
@@ -94,6 +95,9 @@ TRANSLATORS: dict[str, AnyMethod] = {
     "stargan-v2-id": METHOD,
     "stargan-v1": StarGANv1(**V1),  # type: ignore[arg-type]
     "laun": LAUN(**V1, depth=3, cx_side=4),  # type: ignore[arg-type]
+    "fa-gan": FAGANStyle(
+        first=4, largest=8, bottleneck=8, depth=1, identity_dim=5, coarse_dim=3, fine_dim=2, latent_dim=3, r1_every=2
+    ),
 }
 
 

@@ -84,7 +84,7 @@ def _release(tree: Tree, config: AffectnetConfig, shard_rows: int) -> Source | N
         return None
     units, layout = found
     return Source(
-        {**_described(tree, config), **vars(config.limits)},
+        {**_described(tree, config), **config.limits.told()},
         EXPRESSIONS,
         units,
         skipped=tuple(layout.skipped),

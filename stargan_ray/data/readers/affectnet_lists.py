@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 from stargan_ray.data.readers.files import Layout
@@ -97,7 +96,7 @@ def _add(
     before = len(layout.entries)
     layout.take(images, parts[:-1], image, split=split, domain=expression, key=path)
     if box is not None and len(layout.entries) > before:
-        layout.entries[-1] = replace(layout.entries[-1], box=box)
+        layout.entries[-1] = layout.entries[-1]._replace(box=box)
 
 
 def _box(row: dict[str, str]) -> tuple[int, int, int, int] | None:

@@ -35,7 +35,7 @@ class AnnotatedUnit:
     @property
     def fingerprint(self) -> str:
         """Hash of the names, sizes and times of images and labels, and of the limits."""
-        told = [[e.told() for e in self.entries], [label.told() for label in self.labels], vars(self.limits)]
+        told = [[e.told() for e in self.entries], self.labels, self.limits.told()]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def produce(self) -> Iterator[Row | Skipped]:

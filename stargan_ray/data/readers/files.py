@@ -1,7 +1,8 @@
 """What readers of image files share: the entries found, why others were refused, the units that check them.
 
-Image bytes are taken over as they are, after a full decode has shown that they are an image. What is not
-taken over is counted by reason and listed: ``empty``, ``oversized``, ``not an image``, ``unreadable``, …
+Image bytes are taken over as they are, after a full decode (or, if so asked, their header) has shown that they are
+an image. What is not taken over is counted by reason and listed: ``empty``, ``oversized``, ``not an image``,
+``unreadable``, …
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, get_args
 
-from stargan_ray.data.decode import UndecodableError, brightness, check, crop
+from stargan_ray.data.decode import UndecodableError, Verify, brightness, check, crop
 from stargan_ray.data.locations import shown
 from stargan_ray.data.readers.names import domains_of
 from stargan_ray.data.schema import SPLITS, Row, Skipped
 from stargan_ray.data.storage import Listed
 from stargan_ray.data.trees import File, Tree, read_files
 from stargan_ray.data.units import SHARD_ROWS, Source
-from stargan_ray.errors import InputError
+from stargan_ray.errors import InputError, unknown
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _UNIT_BYTES = 256 << 20  # a unit is held in memory while it is written
@@ -32,14 +34,25 @@ class Limits:
     Attributes:
         max_bytes: larger files are skipped.
         max_pixels: images with more pixels are skipped, before they are decoded.
+        verify: decode reads every image to its end; header is faster and believes what a JPEG or PNG with its end
+            says of itself, so that damage within a JPEG is met only later, where it is decoded.
     """
 
     max_bytes: int = 20_000_000
     max_pixels: int = 64_000_000
+    verify: Verify = "decode"
+
+    def __post_init__(self) -> None:
+        if self.verify not in get_args(Verify):
+            raise unknown("verify", self.verify, get_args(Verify))
+
+    def told(self) -> dict[str, object]:
+        """What names an ingest, as JSON values; the full check, which was once the only one, is not mentioned."""
+        told: dict[str, object] = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
+        return told if self.verify == "decode" else told | {"verify": self.verify}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file to take over, and what the layout says of it."""
 
     key: str
@@ -51,7 +64,7 @@ class Entry:
 
     def told(self) -> list[object]:
         """All that the row depends on, as JSON values."""
-        return [self.key, self.split, self.domain, self.identity, self.box, *self.file.told()]
+        return [self.key, self.split, self.domain, self.identity, self.box, *self.file]
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class FilesUnit:
     def fingerprint(self) -> str:
         """Hash of the files' names, sizes, times and labels and of the limits."""
         entries = [entry.told() for entry in self.entries]
-        told = [self.reader, entries, self.expressions, vars(self.limits), self.darkest]
+        told = [self.reader, entries, self.expressions, self.limits.told(), self.darkest]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def produce(self) -> Iterator[Row | Skipped]:
@@ -90,7 +103,7 @@ def row_of(
     try:
         if data is None:
             return Skipped(entry.key, "unreadable")
-        check(data, limits.max_pixels)
+        check(data, limits.max_pixels, limits.verify)
         if darkest and brightness(data) < darkest:
             return Skipped(entry.key, "almost black")
         if entry.box is not None:
@@ -187,7 +200,7 @@ class Layout:
                 labels = tuple(None if entry.domain is None else index[entry.domain] for entry in entries)
                 units.append(FilesUnit(len(units), str(description["reader"]), entries, labels, limits, self.darkest))
         return Source(
-            description={**description, **vars(limits)},
+            description={**description, **limits.told()},
             domains=domains,
             units=tuple(units),
             skipped=tuple(self.skipped),

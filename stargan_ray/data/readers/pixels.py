@@ -62,7 +62,7 @@ class PixelsUnit:
         """Hash of the table's size and time, the lines and their labels."""
         told = [
             self.reader,
-            self.lines.file.told(),
+            self.lines.file,
             (self.lines.start, self.lines.first, self.lines.count),
             dict(self.at),
             self.expressions,
