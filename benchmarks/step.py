@@ -94,17 +94,18 @@ def stargan_v2() -> tuple[Work, dict[str, int]]:
 
 
 def stargan_v1(name: str) -> tuple[Work, dict[str, int]]:
-    """As ``stargan_v2``: five updates of D and one of G as published, then the recipe's own."""
+    """As ``stargan_v2``: five updates of D for one of G as published, then the recipe's own; ten of D each time."""
     tiny = recipe_named(f"{name}-tiny").method
     assert isinstance(tiny, StarGANv1)
     same = replace(tiny, compose="image", n_critic=5, gp_every=1, average=False)
     batch = make_batch()
-    work = {
-        "textbook": TextbookV1(same, fresh(same), batch, features_of(same).get("features")),
-        "ours": make_step(same, batch, steps=same.n_critic),
-        "tiny_recipe": make_step(tiny, batch, steps=tiny.n_critic),
+    textbook = TextbookV1(same, fresh(same), batch, features_of(same).get("features"))
+    work: Work = {
+        "textbook": lambda: [textbook() for _ in range(2)],
+        "ours": make_step(same, batch, steps=10),
+        "tiny_recipe": make_step(tiny, batch, steps=10),
     }
-    return work, dict.fromkeys(work, BATCH * same.n_critic) | {"tiny_recipe": BATCH * tiny.n_critic}
+    return work, dict.fromkeys(work, BATCH * 10)
 
 
 def main() -> None:
