@@ -34,6 +34,8 @@ class Train:
         name: of the run; the same name and storage continue it.
         identity: embedder of the methods that keep the identity: a run, a folder, a URI or models:/NAME@ALIAS; a
             judge of identities is refused.
+        features: VGG19 whose maps the contextual loss compares: an expression classifier of that kind, as above; a file
+            or URI of ImageNet's weights (.safetensors, .pth); or imagenet, which downloads them.
         judge: classifier that helps to choose a translator's best checkpoint; as above.
         init: run or model whose weights a new run starts from, where they fit.
         embeddings: read f(source) of a translator that keeps the identity from beside the data, where jobs/embed.py
@@ -49,6 +51,7 @@ class Train:
     storage: str = "runs"
     name: str
     identity: str = ""
+    features: str = ""
     judge: str = ""
     init: str = ""
     embeddings: bool = False
@@ -98,7 +101,7 @@ def main() -> None:
     from stargan_ray.runtime import launch
     from stargan_ray.runtime.run import Run, each_fold
 
-    helpers = {"identity": job.identity} if job.identity else {}
+    helpers = {name: where for name in ("identity", "features") if (where := getattr(job, name))}
     whole = Run(recipe, job.data_uri, job.storage, job.name, helpers, job.judge, job.init, job.embeddings)
     runs = each_fold(whole, job.crossfit) if job.crossfit else [whole]
     for run in runs:

@@ -20,14 +20,22 @@ from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.fa_gan import FAGANStyle
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
+from stargan_ray.methods.laun import LAUN
+from stargan_ray.methods.stargan_v1 import StarGANv1
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 
-AnyMethod = ExpressionMethod | IdentityMethod | IdentityJudgeMethod | StarGANv2 | StarGANv2Identity | FAGANStyle
-METHODS: dict[str, type[AnyMethod]] = {
-    method.name: method
-    for method in (ExpressionMethod, IdentityMethod, IdentityJudgeMethod, StarGANv2, StarGANv2Identity, FAGANStyle)
-}
+AnyMethod = (
+    ExpressionMethod
+    | IdentityMethod
+    | IdentityJudgeMethod
+    | StarGANv2
+    | StarGANv2Identity
+    | StarGANv1
+    | LAUN
+    | FAGANStyle
+)
+METHODS: dict[str, type[AnyMethod]] = {method.name: method for method in typing.get_args(AnyMethod)}
 
 
 @dataclass(frozen=True)

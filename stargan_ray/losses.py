@@ -1,7 +1,7 @@
 """The loss functions of the translators, one pure function an equation.
 
-Equations are those of StarGAN v2 (Choi et al., CVPR 2020), section 3.2, and of the paper this package
-implements, section III. Images are (b, 3, H, W) in [-1, 1]; every function returns a scalar in fp32 or wider.
+Equations without another name are those of StarGAN v2 (Choi et al., CVPR 2020), section 3.2, and of the paper this
+package implements, section III. Images are (b, 3, H, W) in [-1, 1]; every function returns a scalar in fp32 or wider.
 """
 
 from __future__ import annotations
@@ -49,6 +49,60 @@ def identity_distance(source: Tensor, generated: Tensor) -> Tensor:
     The paper sums over the batch (section III.C); the mean keeps λ_id independent of the batch size.
     """
     return (_wide(source) - _wide(generated)).square().sum(1).mean()
+
+
+def wasserstein(logits: Tensor, real: bool) -> Tensor:
+    """A critic's half of the Wasserstein distance, StarGAN v1's eq. 8: −mean for what is to look real, else +mean.
+
+    Args:
+        logits: (b, ...), of whole images or of patches.
+        real: whether the critic (or, of a fake, the generator) wants them high.
+    """
+    mean = _wide(logits).mean()
+    return -mean if real else mean
+
+
+def gradient_penalty(logits: Tensor, mixed: Tensor) -> Tensor:
+    """Mean over the batch of (‖∇_x̂ D(x̂)‖₂ − 1)², eq. 8 of StarGAN v1 (Gulrajani et al., 2017).
+
+    Args:
+        logits: (b, ...), computed from ``mixed``; D(x̂) is their sum over an image's patches, as the authors have it.
+        mixed: x̂ (b, 3, H, W), on the lines between real images and fakes; must require a gradient.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), mixed, create_graph=True)
+    return (torch.linalg.vector_norm(_wide(gradient).flatten(1), dim=1) - 1).square().mean()
+
+
+def l2(first: Tensor, second: Tensor) -> Tensor:
+    """Mean squared difference: LAUN's reconstruction."""
+    return (_wide(first) - _wide(second)).square().mean()
+
+
+def contextual(generated: Tensor, target: Tensor, bandwidth: float, side: int) -> Tensor:
+    """−log CX of feature maps, averaged over the batch (Mechrez et al., ECCV 2018, eq. 2 to 5); >= 0.
+
+    Every position of the target looks for its like anywhere in the generated image, so where things are does not
+    matter. d_ij = 1 − cos(x_i − μ, y_j − μ) with μ the mean of the target's positions; d̃_ij = d_ij / (min_k d_ik +
+    1e-5); w_ij = exp((1 − d̃_ij) / h); CX = mean_j max_i w_ij / Σ_k w_ik.
+
+    Args:
+        generated: x (b, C, h, w).
+        target: y (b, C, h, w), of the same size.
+        bandwidth: h; 0.5 as published.
+        side: maps that are larger are averaged down to side × side positions: cost and memory grow with its fourth
+            power.
+    """
+    if max(target.shape[2:]) > side:
+        generated, target = (F.adaptive_avg_pool2d(maps, side) for maps in (generated, target))
+    x, y = (_wide(maps).flatten(2) for maps in (generated, target))
+    mean = y.mean(2, keepdim=True)
+    x, y = (F.normalize(maps - mean, dim=1) for maps in (x, y))
+    with torch.autocast(x.device.type, enabled=False):  # the differences of near matches are lost in bf16
+        distance = 1 - x.transpose(1, 2) @ y  # (b, i, j)
+    relative = distance / (distance.amin(2, keepdim=True) + 1e-5)
+    # softmax normalises exp((1 − d̃) / h) without overflow
+    similarity = ((1 - relative) / bandwidth).softmax(2)
+    return -similarity.amax(1).mean(1).log().mean()
 
 
 def identity_contrast(generated: Tensor, source: Tensor, temperature: float) -> Tensor:

@@ -19,13 +19,17 @@ from stargan_ray.models.blocks import DomainAxes, he_init
 _VGG19 = (1, 1, "M", 2, 2, "M", 4, 4, 4, 4, "M", 8, 8, 8, 8, "M", 8, 8, 8, 8, "M")
 
 
-def _vgg19(width: int) -> tuple[nn.Module, int]:
-    """VGG19-BN's convolutions, globally pooled: (b, 3, H, W) -> (b, 8·width), and that width."""
+def vgg19_layers(width: int, batch_norm: bool) -> nn.Sequential:
+    """VGG19's convolutions and poolings with torchvision's random weights; ``width`` channels in the first."""
     # torchvision takes seconds to import: only who builds a network pays
     from torchvision.models.vgg import make_layers
 
-    layers = make_layers([w if isinstance(w, str) else w * width for w in _VGG19], batch_norm=True)
-    trunk = nn.Sequential(layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return make_layers([w if isinstance(w, str) else w * width for w in _VGG19], batch_norm=batch_norm)
+
+
+def _vgg19(width: int) -> tuple[nn.Module, int]:
+    """VGG19-BN's convolutions, globally pooled: (b, 3, H, W) -> (b, 8·width), and that width."""
+    trunk = nn.Sequential(vgg19_layers(width, batch_norm=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     he_init(trunk)
     return trunk, 8 * width
 

@@ -10,9 +10,13 @@ from stargan_ray.errors import unknown
 from stargan_ray.recipes.expression import EXPRESSION
 from stargan_ray.recipes.fa_gan import FA_GAN
 from stargan_ray.recipes.identity import IDENTITY
+from stargan_ray.recipes.laun import LAUN_RECIPES
+from stargan_ray.recipes.stargan_v1 import STARGAN_V1
 from stargan_ray.recipes.stargan_v2 import STARGAN_V2
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*EXPRESSION, *IDENTITY, *STARGAN_V2, *FA_GAN)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (*EXPRESSION, *IDENTITY, *STARGAN_V2, *STARGAN_V1, *LAUN_RECIPES, *FA_GAN)
+}
 
 
 def recipe_named(name: str) -> Recipe:

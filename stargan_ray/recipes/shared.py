@@ -52,6 +52,6 @@ def published(method: AnyMethod, size: int, steps: int, batch: int) -> Recipe:
         f"{method.name} with the published settings at {size} px, for GPUs",
         method,
         DataConfig(size=size, shape=Shape(batch=batch, lanes=8, window=64), augment=Augment()),
-        TrainConfig(steps=steps, best="val/balance" if method.helpers else ""),
+        TrainConfig(steps=steps, best="val/balance" if "identity" in method.helpers else ""),
         ScaleConfig(use_gpu=True, cpus_per_worker=2.0),
     )

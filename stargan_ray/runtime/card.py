@@ -47,7 +47,10 @@ def describe(raw: dict[str, Any], recipe: Recipe, helpers: dict[str, dict[str, s
     """What a model folder says of itself, from a checkpoint's meta.json or a model folder's."""
     kind = "translator" if isinstance(recipe.method, Translator) else recipe.method.name
     own = raw.get("pretrained", getattr(recipe.method, "pretrained", "none"))  # a model folder's meta has text there
-    used = [*(own.values() if isinstance(own, dict) else [own]), *(h["pretrained"] for h in helpers.values())]
+    used = [
+        *(own.values() if isinstance(own, dict) else [own]),
+        *(h.get("pretrained", "none") for h in helpers.values()),
+    ]
     used = [weights for weights in used if weights != "none"]
     return {
         "format": FORMAT,

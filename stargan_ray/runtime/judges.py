@@ -16,6 +16,7 @@ from stargan_ray.evaluation.judging import Judges
 from stargan_ray.methods.base import Method
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.runtime.dlib_identity import DLIB
+from stargan_ray.runtime.feature_use import open_helper
 from stargan_ray.runtime.lookup import registered_hashes
 from stargan_ray.runtime.models import LoadedModel, load_model
 
@@ -92,7 +93,7 @@ def refuse_trainers(judges: Mapping[str, str], trainers: Mapping[str, str]) -> N
     Raises:
         InputError: one is the other, under whatever name.
     """
-    hashes = {load_model(where).content_hash: name for name, where in trainers.items() if where}
+    hashes = {open_helper(name, where).content_hash: name for name, where in trainers.items() if where}
     for what, where in judges.items():
         if where != DLIB and (name := hashes.get(load_model(where).content_hash)):
             raise InputError(f"{where} cannot judge the {what}: it is the {name} network of the training")
@@ -107,8 +108,8 @@ def _network(where: str, kinds: tuple[str, ...], translator: LoadedModel | None)
     judge = load_model(where)
     if judge.kind not in kinds:
         raise InputError(f"{where} is a model of kind {judge.kind}: allowed as this judge is {' or '.join(kinds)}")
-    for name, helper in (translator.helpers if translator else {}).items():
-        if judge.content_hash == helper.content_hash:
+    for name, helper in (translator.meta["helpers"] if translator else {}).items():
+        if judge.content_hash == helper.get("content_hash"):
             assert translator is not None
             raise InputError(
                 f"{where} cannot judge {translator.where}: it is the {name} network that trained it; give another one"

@@ -20,7 +20,10 @@ def describe(dataset: Dataset, helpers: Mapping[str, LoadedModel]) -> dict[str, 
         "data_hash": dataset.manifest.content_hash,
         "commit": commit(),
         "version": stargan_ray.__version__,
-        "helpers": {n: {"uri": m.where, "content_hash": m.content_hash} for n, m in helpers.items()},
+        "helpers": {
+            n: {"uri": m.where, "content_hash": m.content_hash, "pretrained": m.meta["pretrained"]}
+            for n, m in helpers.items()
+        },
     }
 
 

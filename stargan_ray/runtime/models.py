@@ -35,7 +35,8 @@ from stargan_ray.runtime.dlib_identity import DLIB
 from stargan_ray.runtime.lookup import fetch
 from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
 
-_TRAINING_ONLY = ("discriminator", "centres")
+# Networks and helpers that a model folder does without
+_TRAINING_ONLY = ("discriminator", "centres", "features")
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +217,9 @@ def _rebuild(folder: Path, resolved: str, device: torch.device, moved: Mapping[s
     known = raw.get("helpers", {})
     helpers, lineage = {}, {}
     for name in recipe.method.helpers:
+        if name in _TRAINING_ONLY:
+            lineage[name] = dict(known.get(name, {}))
+            continue
         helper = _helper(name, folder, known.get(name, {}), moved.get(name))
         helpers[name], networks[name] = helper, next(iter(helper.networks.values()))
         lineage[name] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from stargan_ray.config import Recipe
 from stargan_ray.data import storage
 from stargan_ray.runtime.dlib_identity import DLIB
+from stargan_ray.runtime.feature_use import IMAGENET
 from stargan_ray.runtime.pretrained import absolute_weights
 from stargan_ray.training.checkpoint import Checkpoints
 
@@ -75,4 +76,4 @@ def each_fold(run: Run, folds: int) -> list[Run]:
 
 
 def _absolute(where: str) -> str:
-    return where if where in ("", DLIB) or where.startswith("models:") else storage.absolute(where)
+    return where if where in ("", DLIB, IMAGENET) or where.startswith("models:") else storage.absolute(where)

@@ -12,12 +12,13 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, Source, ThreadSource
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.embedder_use import stored_embeddings
+from stargan_ray.runtime.feature_use import helper_network
 from stargan_ray.runtime.lineage import describe
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.pretrained import local_weights, origins
 from stargan_ray.runtime.resuming import latest_meta, require_same
 from stargan_ray.runtime.run import Run
-from stargan_ray.runtime.starting import load_helpers, only_network, start_from
+from stargan_ray.runtime.starting import load_helpers, start_from
 from stargan_ray.runtime.validation import make_hooks
 from stargan_ray.training.loop import Outcome, fresh_state, train
 from stargan_ray.training.recording import Recorder
@@ -49,7 +50,7 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
             f"{len(lanes) * recipe.data.shape.share} images a step"
         )
     loaded = load_helpers(run)
-    helpers = {name: only_network(model) for name, model in loaded.items()}
+    helpers = {name: helper_network(name, model) for name, model in loaded.items()}
     meta = {"run": run.name, **describe(dataset, loaded)}
     stored = stored_embeddings(recipe, dataset, plan.rows, loaded) if run.embeddings else None
     if run.embeddings:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.embedder_use import require_fit
+from stargan_ray.runtime.feature_use import open_helper
 from stargan_ray.runtime.judges import refuse_name, refuse_start, require_helper
-from stargan_ray.runtime.models import LoadedModel, load_model, local_files
+from stargan_ray.runtime.models import LoadedModel, local_files
 from stargan_ray.runtime.run import Run
 from stargan_ray.training.checkpoint import load_matching, read_meta
 from stargan_ray.training.step import State
@@ -31,15 +30,9 @@ def load_helpers(run: Run) -> dict[str, LoadedModel]:
     """The frozen networks that the method names."""
     require_helpers(run)
     names = sorted(run.recipe.method.helpers)
-    loaded = {name: require_helper(name, load_model(run.helpers[name])) for name in names}
+    loaded = {name: require_helper(name, open_helper(name, run.helpers[name])) for name in names}
     require_fit(run.recipe.method, loaded)
     return loaded
-
-
-def only_network(model: LoadedModel) -> nn.Module:
-    """That of a helper, which has no other."""
-    (network,) = model.networks.values()
-    return network
 
 
 def start_from(state: State, where: str, domains: Sequence[str]) -> dict[str, Any]:

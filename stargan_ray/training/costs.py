@@ -50,7 +50,9 @@ def costs(recipe: Recipe, domains: int, helpers: Mapping[str, nn.Module], *, ima
         networks = method.networks(size, domains)
         frozen = {name: net.eval().requires_grad_(False) for name, net in helpers.items()}
         flops, most = 0.0, 0
-        every = [phase.every for phase in method.phases()] + [int(getattr(method, "r1_every", 1))]
+        every = [phase.every for phase in method.phases()] + [
+            int(getattr(method, name, 1)) for name in ("r1_every", "gp_every")
+        ]
         period = math.lcm(*every)
         for index in range(period):
             counted, kept = _iterate(recipe, {**frozen, **networks}, networks, index, images)

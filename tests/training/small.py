@@ -23,6 +23,8 @@ from stargan_ray.data.stream import Batches, ThreadSource
 from stargan_ray.data.transforms import Augment, to_float
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.methods.fa_gan import FAGANStyle
+from stargan_ray.methods.laun import LAUN
+from stargan_ray.methods.stargan_v1 import StarGANv1
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.runtime.plans import make_plan
@@ -73,11 +75,26 @@ class Embedder(nn.Module):
         return F.normalize(self.linear(F.avg_pool2d(image, 4).flatten(1)).tanh())
 
 
+class Features(nn.Module):
+    """Small feature maps (b, 6, 8, 8), the same in every process and for every layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weight = torch.arange(6 * 3 * 16, dtype=torch.get_default_dtype()).view(6, 3, 4, 4)
+        self.weight = nn.Parameter((weight * 0.7).sin())
+
+    def forward(self, image: Tensor, layer: str) -> Tensor:
+        return F.relu(F.conv2d(image, self.weight, stride=4))
+
+
 # One small instance of every method that translates, for what all of them promise.
 _PLAIN = {name: value for name, value in vars(METHOD).items() if name in StarGANv2.__dataclass_fields__}
+V1 = {"first": 4, "blocks": 1, "first_critic": 4, "largest": 8, "layers": 3, "n_critic": 2}
 TRANSLATORS: dict[str, AnyMethod] = {
     "stargan-v2": StarGANv2(**_PLAIN),
     "stargan-v2-id": METHOD,
+    "stargan-v1": StarGANv1(**V1),  # type: ignore[arg-type]
+    "laun": LAUN(**V1, depth=3, cx_side=4),  # type: ignore[arg-type]
     "fa-gan": FAGANStyle(
         first=4, largest=8, bottleneck=8, depth=1, identity_dim=5, coarse_dim=3, fine_dim=2, latent_dim=3, r1_every=2
     ),
@@ -86,7 +103,7 @@ TRANSLATORS: dict[str, AnyMethod] = {
 
 def helpers_of(method: AnyMethod, embedder: nn.Module | None = None) -> dict[str, nn.Module]:
     """The frozen networks that a method asks for, small."""
-    known: dict[str, Callable[[], nn.Module]] = {"identity": lambda: embedder or Embedder()}
+    known: dict[str, Callable[[], nn.Module]] = {"identity": lambda: embedder or Embedder(), "features": Features}
     return {name: known[name]() for name in method.helpers}
 
 
