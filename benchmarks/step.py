@@ -3,6 +3,8 @@
 python benchmarks/step.py                     stargan-v2
 python benchmarks/step.py stargan-v1 laun     these
 
+python benchmarks/step.py all                 every method
+
 The textbook recomputes everything and freezes nothing; both compute the same mathematics (the equality is a test:
 tests/methods). The tiny recipe's own iteration, with its cheaper mathematics, stands beside them.
 """
@@ -19,11 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from measure import alternate, report  # isort: skip
-from textbook import TextbookV1, TextbookV2  # isort: skip
+from textbook import Plain, TextbookV1, TextbookV2  # isort: skip
 from stargan_ray.errors import unknown
+from stargan_ray.methods.fa_gan import FAGANStyle
 from stargan_ray.methods.laun import LAUN
 from stargan_ray.methods.stargan_v1 import StarGANv1
 from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.models.expression import ExpressionClassifier
 from stargan_ray.models.features import maps_of_classifier
 from stargan_ray.recipes import recipe_named
@@ -48,12 +52,15 @@ def fresh(method: Any) -> dict[str, nn.Module]:
     return networks
 
 
-def features_of(method: Any) -> dict[str, nn.Module]:
-    """The frozen features of a method that has some: of a filter as the demo trains it, with random weights."""
-    if not method.helpers:
-        return {}
-    filters = ExpressionClassifier(DOMAINS, width=8, dropout=0.0, input_size=SIZE, centre=0.7, standardize=True)
-    return {"features": maps_of_classifier(filters).eval().requires_grad_(False)}
+def helpers_of(method: Any) -> dict[str, nn.Module]:
+    """The frozen helpers of a method that has some: networks as the demo trains them, with random weights."""
+    found: dict[str, nn.Module] = {}
+    if "features" in method.helpers:
+        filters = ExpressionClassifier(DOMAINS, width=8, dropout=0.0, input_size=SIZE, centre=0.7, standardize=True)
+        found["features"] = maps_of_classifier(filters)
+    if "identity" in method.helpers:
+        (found["identity"],) = recipe_named("identity-tiny").method.networks(SIZE, DOMAINS).values()
+    return {name: network.eval().requires_grad_(False) for name, network in found.items()}
 
 
 def make_step(method: Any, batch: dict[str, Tensor], steps: int = 1) -> Callable[[], object]:
@@ -61,7 +68,7 @@ def make_step(method: Any, batch: dict[str, Tensor], steps: int = 1) -> Callable
     networks = fresh(method)
     averaged = {name: copy.deepcopy(networks[name]).requires_grad_(False) for name in method.averaged}
     optimizers = {name: method.optimizer(name, list(net.parameters())) for name, net in networks.items()}
-    state = State(method, networks, networks, features_of(method), averaged, optimizers)
+    state = State(method, networks, networks, helpers_of(method), averaged, optimizers)
     worker = LocalWorker()
 
     def work() -> None:
@@ -71,9 +78,9 @@ def make_step(method: Any, batch: dict[str, Tensor], steps: int = 1) -> Callable
     return work
 
 
-def stargan_v2() -> tuple[Work, dict[str, int]]:
+def stargan_v2(name: str) -> tuple[Work, dict[str, int]]:
     """What is timed, and the images that each takes."""
-    tiny = recipe_named("stargan-v2-tiny").method
+    tiny = recipe_named(f"{name}-tiny").method
     assert isinstance(tiny, StarGANv2)
     same = replace(
         tiny,
@@ -99,7 +106,7 @@ def stargan_v1(name: str) -> tuple[Work, dict[str, int]]:
     assert isinstance(tiny, StarGANv1)
     same = replace(tiny, compose="image", n_critic=5, gp_every=1, average=False)
     batch = make_batch()
-    textbook = TextbookV1(same, fresh(same), batch, features_of(same).get("features"))
+    textbook = TextbookV1(same, fresh(same), batch, helpers_of(same).get("features"))
     work: Work = {
         "textbook": lambda: [textbook() for _ in range(2)],
         "ours": make_step(same, batch, steps=10),
@@ -108,14 +115,33 @@ def stargan_v1(name: str) -> tuple[Work, dict[str, int]]:
     return work, dict.fromkeys(work, BATCH * 10)
 
 
+def by_its_losses(name: str) -> tuple[Work, dict[str, int]]:
+    """A method that is not written out in the textbook: its own losses, plainly, and the recipe's own iteration."""
+    tiny = recipe_named(f"{name}-tiny").method
+    assert isinstance(tiny, StarGANv2 | FAGANStyle)
+    changes: dict[str, Any] = {"compose": "image", "r1_every": 1}
+    if isinstance(tiny, StarGANv2):
+        changes |= {"reference_every": 1}
+    same = replace(tiny, **changes)
+    batch = make_batch()
+    work: Work = {
+        "textbook": Plain(same, fresh(same), batch, helpers_of(same)),
+        "ours": make_step(same, batch),
+        "tiny_recipe": make_step(tiny, batch),
+    }
+    return work, dict.fromkeys(work, BATCH)
+
+
 def main() -> None:
     """Measure and report."""
     torch.set_num_threads(1)
-    known = (StarGANv2.name, StarGANv1.name, LAUN.name)
-    for name in sys.argv[1:] or [StarGANv2.name]:
+    known = (StarGANv2.name, StarGANv1.name, LAUN.name, StarGANv2Identity.name, FAGANStyle.name)
+    asked = sys.argv[1:] or [StarGANv2.name]
+    for name in known if asked == ["all"] else asked:
         if name not in known:
             raise SystemExit(str(unknown("method", name, known)))
-        work, images = stargan_v2() if name == StarGANv2.name else stargan_v1(name)
+        written = {StarGANv2.name: stargan_v2, StarGANv1.name: stargan_v1, LAUN.name: stargan_v1}
+        work, images = written.get(name, by_its_losses)(name)
         seconds = alternate(10, **work)
         speeds = {key: round(images[key] / sorted(seconds[f"{key}_cpu"])[5], 1) for key in work}
         file = "step-32" if name == StarGANv2.name else f"step-32-{name}"

@@ -1,4 +1,8 @@
-"""The iterations of the methods as a textbook writes them: everything recomputed, nothing shared, nothing frozen."""
+"""The iterations of the methods as a textbook writes them: everything recomputed, nothing shared, nothing frozen.
+
+StarGAN v1, LAUN and StarGAN v2 are written out. Of the others ``Plain`` runs the method's own losses that way, which
+still has what the losses themselves save, such as one call for two uses of a network.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stargan_ray import losses
+from stargan_ray.methods.base import Step
 from stargan_ray.methods.stargan_v1 import StarGANv1
 from stargan_ray.methods.stargan_v2 import StarGANv2
 
@@ -40,6 +45,27 @@ class Textbook:
         for net, average in self.averages:
             for mine, theirs in zip(average.parameters(), net.parameters(), strict=True):
                 mine.data = torch.lerp(theirs.data, mine.data, 0.999)
+
+
+class Plain(Textbook):
+    """Any method's phases, each as if it were alone."""
+
+    def __init__(self, method: Any, networks: dict[str, Any], batch: Batch, helpers: dict[str, Any]) -> None:
+        self.averaged = method.averaged
+        super().__init__(networks, batch, (0.0, 0.99), 1e-4)
+        self.method, self.called = method, {**helpers, **networks}
+        self.index = 0
+
+    def __call__(self) -> None:
+        """One iteration."""
+        for phase in self.method.phases():
+            if phase.due(self.index):
+                step = Step(self.index, lambda _, width: torch.randn(len(self.batch["source"]), width))
+                terms = phase.loss(self.called, self.batch, step)
+                total: Any = sum(term.weight * term.value for term in terms.values())
+                self.update(total, *(self.networks[name] for name in phase.updates))
+        self.average()
+        self.index += 1
 
 
 class TextbookV2(Textbook):

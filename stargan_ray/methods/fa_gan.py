@@ -262,24 +262,15 @@ class FAGANStyle(CodeTranslator):
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def code(self, networks: Networks, target: Target) -> Tensor:
-        """The deformation code (b, S) of a domain, or that of a reference image.
+    def domains(self, networks: Networks) -> int:
+        """K."""
+        return int(networks["attribute_encoder"].domains)
 
-        Raises:
-            InputError: a label of another number of domains, or a reference of another size.
-        """
-        encoder = networks["attribute_encoder"]
-        for label in (target.label.min(), target.label.max()):
-            if not 0 <= label < encoder.domains:
-                allowed = f"0 to {encoder.domains - 1}, the model's domains"
-                raise InputError(f"target label = {int(label)}: allowed are {allowed}")
+    def code(self, networks: Networks, target: Target) -> Tensor:
+        """The deformation code (b, S) of a domain, or that of a reference image."""
         if target.reference is None:
             prototype: Tensor = networks["prototypes"](target.latent, target.label)
             return prototype
-        height, width = target.reference.shape[-2:]
-        if not height == width == encoder.size:
-            allowed = f"{encoder.size} × {encoder.size}, the model's"
-            raise InputError(f"target reference = {height} × {width} pixels: allowed are {allowed}")
         return self.own_code(networks, target.reference, target.label)
 
     def own_code(self, networks: Networks, image: Tensor, source_label: Tensor) -> Tensor:

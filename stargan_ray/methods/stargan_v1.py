@@ -180,6 +180,10 @@ class StarGANv1(CodeTranslator):
 
     # -- use ------------------------------------------------------------------------------------------------
 
+    def domains(self, networks: Networks) -> int:
+        """K."""
+        return int(networks["generator"].domains)
+
     def code(self, networks: Networks, target: Target) -> Tensor:
         """The target's one-hot label (b, K); of a reference its label alone is taken."""
         return self._one_hot(networks, target.label)
@@ -194,4 +198,4 @@ class StarGANv1(CodeTranslator):
         return translated
 
     def _one_hot(self, networks: Networks, label: Tensor) -> Tensor:
-        return F.one_hot(label, networks["generator"].domains).to(torch.get_default_dtype())
+        return F.one_hot(label, self.domains(networks)).to(torch.get_default_dtype())

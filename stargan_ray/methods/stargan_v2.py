@@ -256,6 +256,10 @@ class StarGANv2(CodeTranslator):
 
     # -- use ------------------------------------------------------------------------------------------------
 
+    def domains(self, networks: Networks) -> int:
+        """K."""
+        return len(networks["style_encoder"].head.weight)
+
     def code(self, networks: Networks, target: Target) -> Tensor:
         """The style (b, S) of a latent code, or that of a reference image."""
         if target.reference is not None:

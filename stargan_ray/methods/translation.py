@@ -15,6 +15,10 @@ class CodeTranslator(ABC):
     """What a method needs besides its losses to be a ``Translator``: three functions, see there."""
 
     @abstractmethod
+    def domains(self, networks: Networks) -> int:
+        """K, how many expressions the networks know."""
+
+    @abstractmethod
     def code(self, networks: Networks, target: Target) -> Tensor:
         """The code (b, C) of a target."""
 
@@ -30,14 +34,27 @@ class CodeTranslator(ABC):
         """Translate images (b, 3, H, W) in [-1, 1] to the target; the same shape comes back.
 
         Raises:
-            InputError: an intensity or a share outside [0, 1].
+            InputError: an intensity or a share outside [0, 1], a label of another number of domains, or a reference of
+                another size than the image.
         """
-        code = self.code(networks, target)
+        code = self._checked_code(networks, image, target)
         if target.other is not None:
-            code = torch.lerp(code, self.code(networks, target.other), _share("share", target.share))
+            other = self._checked_code(networks, image, target.other)
+            code = torch.lerp(code, other, _share("share", target.share))
         if _share("intensity", target.intensity) != 1.0:
             code = torch.lerp(self.own_code(networks, image, source_label), code, target.intensity)
         return self.render(networks, image, code)
+
+    def _checked_code(self, networks: Networks, image: Tensor, target: Target) -> Tensor:
+        known = self.domains(networks)
+        for label in (int(target.label.min()), int(target.label.max())):
+            if not 0 <= label < known:
+                raise InputError(f"target label = {label}: allowed are 0 to {known - 1}, the model's domains")
+        if target.reference is not None and target.reference.shape[-2:] != image.shape[-2:]:
+            height, width = target.reference.shape[-2:]
+            allowed = f"{image.shape[-2]} × {image.shape[-1]}, the image's"
+            raise InputError(f"target reference = {height} × {width} pixels: allowed are {allowed}")
+        return self.code(networks, target)
 
 
 def _share(name: str, value: float) -> float:

@@ -19,7 +19,7 @@ LAUN_RECIPES: tuple[Recipe, ...] = (
         "laun for two cores and a few minutes: 32 px, edits by mask, two updates of D for one of G",
         LAUN(**_TINY),
         tiny_data(batch=16, lanes=2),
-        tiny(2_000, 500),
+        tiny(4_000, 1_000),
         CORES,
     ),
     *(published(LAUN(), size, 200_000, 16) for size in (64, 128, 256)),

@@ -90,6 +90,9 @@ class _Brightness(CodeTranslator):
 
     bent: bool = False
 
+    def domains(self, networks):
+        return 2
+
     def code(self, networks, target):
         return target.label[:, None].float()
 

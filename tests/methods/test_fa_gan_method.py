@@ -339,24 +339,6 @@ def test_a_size_that_the_networks_cannot_halve_is_refused(size: int) -> None:
         FAGANStyle().networks(size, 8)
 
 
-@pytest.mark.parametrize("label", [-1, DOMAINS])
-def test_a_target_of_another_domain_count_is_refused(label: int) -> None:
-    networks = state_of(METHOD).networks
-    batch = batch_of(0)
-    wanted = torch.tensor([0, 1, label, 2])
-    for target in (Target(wanted, latent=torch.zeros(BATCH, 2)), Target(wanted, reference=batch["reference"])):
-        with pytest.raises(InputError, match=rf"^target label = {label}: allowed are 0 to 2, the model's domains$"):
-            METHOD.translate(networks, batch["source"], batch["source_label"], target)
-
-
-def test_a_reference_of_another_size_is_refused() -> None:
-    networks = state_of(METHOD).networks
-    batch = batch_of(0)
-    target = Target(batch["target_label"], reference=torch.zeros(BATCH, 3, 2 * SIZE, 2 * SIZE))
-    with pytest.raises(InputError, match=r"^target reference = 32 × 32 pixels: allowed are 16 × 16, the model's$"):
-        METHOD.translate(networks, batch["source"], batch["source_label"], target)
-
-
 # -- use -------------------------------------------------------------------------------------------------------
 
 

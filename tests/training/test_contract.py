@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stargan_ray.config import METHODS, Recipe, from_json, to_json
 from stargan_ray.data.shards import Dataset
+from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Target, Translator
 from stargan_ray.training import step as step_module
 from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
@@ -102,6 +103,26 @@ def test_intensity_and_share_go_from_one_end_to_the_other(name: str) -> None:
     between = [to(first._replace(intensity=x)) for x in (0.0, 0.25, 0.5, 0.75, 1.0)]
     moves = [float((b - a).abs().mean()) for a, b in itertools.pairwise(between)]
     assert all(0 < move < 0.9 * sum(moves) for move in moves)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_a_target_that_the_networks_cannot_have_is_refused(name: str) -> None:
+    method, networks = prepared(name)
+    images, labels = faces()
+    given = targets(method)
+    for bad in (-1, 8):
+        wanted = torch.tensor([0, bad, 1])
+        for target in (*given.values(), given["latent"]._replace(other=given["latent"]._replace(label=wanted))):
+            if target.other is None:
+                target = target._replace(label=wanted)
+            with pytest.raises(InputError, match=rf"^target label = {bad}: allowed are 0 to 7, the model's domains$"):
+                method.translate(networks, images, labels, target)
+    large = given["reference"]._replace(reference=torch.zeros(3, 3, 2 * SIZE, 2 * SIZE))
+    with pytest.raises(InputError, match=r"^target reference = 64 × 64 pixels: allowed are 32 × 32, the image's$"):
+        method.translate(networks, images, labels, large)
+    with pytest.raises(InputError, match=r"^intensity = 1\.5: allowed are 0 to 1$"):
+        method.translate(networks, images, labels, given["latent"]._replace(intensity=1.5))
 
 
 @pytest.mark.parametrize("name", NAMES)
