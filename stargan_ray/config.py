@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stargan_ray import schedules
 from stargan_ray.data.plan import Shape
 from stargan_ray.data.transforms import Augment
 from stargan_ray.errors import InputError, unknown
@@ -52,7 +53,8 @@ class DataConfig:
             alone; 0 = they are left out.
         folds: parts that the data is cut into for cross-fitting; 0 = it is not.
         fold: the part that neither training nor validation sees.
-        cache_mib: encoded row groups kept in memory by each reading process, MiB.
+        cache_mib: memory for images in each reading process, MiB: encoded row groups, and all training images decoded
+            where both fit.
         readers: Ray Data actors that read and decode for each worker.
     """
 
@@ -197,13 +199,14 @@ def override(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
     values = to_json(recipe)
     for path, value in fields.items():
         *folders, name = path.split(".")
+        beside = [known for known in flatten(recipe) if known.split(".")[0] == path.split(".")[0]] or [*values]
         place = values
         for folder in folders:
             if not isinstance(place.get(folder), dict):
-                raise unknown("field", path, flatten(recipe))
+                raise unknown("field", path, beside)
             place = place[folder]
         if name not in place:
-            raise unknown("field", path, flatten(recipe))
+            raise unknown("field", path, beside)
         place[name] = to_json(value)
     return from_json(values)
 
@@ -253,6 +256,13 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise InputError(f"{where} = {value!r}: allowed are the fields of {hint.__name__}")
+        if hint.__module__ == schedules.__name__:  # a method has several, and they do not know their names
+            try:
+                return _build(hint, value, where)
+            except InputError as error:
+                if str(error).startswith(where):
+                    raise
+                raise InputError(f"{where}: {error}") from error
         return _build(hint, value, where)
     origin = typing.get_origin(hint)
     if origin is tuple:

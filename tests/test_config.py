@@ -52,6 +52,11 @@ def example() -> dict[str, Any]:
             {"crop": 0.0, "crop_pixels": 44},
             r"data\.augment\.crop_pixels = 44: stargan-v2-id trains on whole images; allowed is 0",
         ),
+        (
+            ("method", "lambda_id", "ramp_end"),
+            5,
+            r"^recipe\.method\.lambda_id: ramp_end = 5: allowed are values >= ramp_start = 25000$",
+        ),
         (("train", "steps"), 0, r"train\.steps = 0: allowed are values >= 1"),
         (("train", "ema"), 1.0, r"train\.ema = 1\.0: allowed is 0 <= ema < 1"),
         (("scale", "num_workers"), 0, r"scale\.num_workers = 0: allowed are values >= 1"),
