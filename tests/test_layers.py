@@ -25,7 +25,7 @@ ROOMS = {
     "models": set(),
     "methods": {"models", "losses", "metric_losses", "schedules"},
     "data": set(),
-    "config": {"methods", "data"},
+    "config": {"methods", "data", "schedules"},
     "recipes": {"config", "methods", "data", "schedules"},
     "training": {"methods", "config", "data"},
     "evaluation": {"models", "methods", "data"},
