@@ -10,6 +10,8 @@ from torch import nn
 from stargan_ray.config import Recipe
 from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.methods.base import Translator
+from stargan_ray.models.expression import ExpressionClassifier
+from stargan_ray.models.features import maps_of_classifier
 from stargan_ray.recipes import RECIPES, recipe_named
 from stargan_ray.training.costs import Costs, costs
 
@@ -21,7 +23,8 @@ def helper(name: str, recipe: Recipe) -> nn.Module:
     """A helper's network, untrained."""
     small, full = _HELPERS[name]
     chosen = recipe_named(small if "tiny" in recipe.name else full)
-    return next(iter(chosen.method.networks(chosen.data.size, len(EXPRESSIONS)).values()))
+    network = next(iter(chosen.method.networks(chosen.data.size, len(EXPRESSIONS)).values()))
+    return maps_of_classifier(network) if isinstance(network, ExpressionClassifier) else network
 
 
 def line(recipe: Recipe, found: Costs) -> str:
