@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -27,8 +27,12 @@ class Variant:
     fields: Fields
 
     def of(self, base: Recipe) -> Recipe:
-        """The variant of a recipe; its name is ``<recipe>/<variant>``."""
-        return override(base, {"name": f"{base.name}/{self.name}", **self.fields})
+        """The variant of a recipe; its name is ``<recipe>/<variant>``, or the recipe's own where nothing differs.
+
+        So a comparison finds the run that an earlier one of the same name has trained.
+        """
+        changed = override(base, self.fields)
+        return base if changed == base else replace(changed, name=f"{base.name}/{self.name}")
 
 
 _PLACES: dict[str, Fields] = {place: {"method.inject": place} for place in ("stem", "channels", "style", "none")}
