@@ -4,7 +4,6 @@ Run: python -m pytest tests/evaluation/test_truth.py
 """
 
 import ast
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +25,7 @@ def _row(number):
 
 def _write(folder, name, rows):
     (folder / "truth").mkdir(exist_ok=True)
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], TRUTH_SCHEMA), folder / "truth" / name)
+    pq.write_table(pa.Table.from_pylist([row._asdict() for row in rows], TRUTH_SCHEMA), folder / "truth" / name)
 
 
 def test_all_files_come_back_by_key(tmp_path):

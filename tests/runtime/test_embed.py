@@ -152,7 +152,7 @@ def test_each_image_is_embedded_once_and_again_only_when_something_changes(
     data: Path, embedder: Embedder, calls: Callable[[], int]
 ) -> None:
     changed = row("changed", expression=0)
-    rows: list[Row] = [*ROWS, changed, replace(ROWS[0], key="copy")]
+    rows: list[Row] = [*ROWS, changed, ROWS[0]._replace(key="copy")]
     write(data.parent / "more", rows)
     more = data.parent / "more"
     done = embed(open_dataset(str(more)), embedder, block=20)
@@ -162,7 +162,7 @@ def test_each_image_is_embedded_once_and_again_only_when_something_changes(
     done = embed(open_dataset(str(more)), embedder, block=7)
     assert (done.known, calls()) == (53, 0)
     # ingested again: one image is another, one is new, one has gone, one has another name
-    again = [*ROWS[1:], replace(changed, image=encoded(noise(1))), row("new"), replace(ROWS[0], key="renamed")]
+    again = [*ROWS[1:], changed._replace(image=encoded(noise(1))), row("new"), ROWS[0]._replace(key="renamed")]
     overwrite(more, again)
     done = embed(open_dataset(str(more)), embedder)
     assert (done.images, done.known, calls()) == (54, 52, 2)

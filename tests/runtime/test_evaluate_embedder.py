@@ -59,7 +59,7 @@ def people_rows(people: int, images: int, split: str, *, first: int = 0, source:
         for p in range(people)
         for n in range(images)
     ]
-    return [replace(row, source=source) for row in rows]
+    return [row._replace(source=source) for row in rows]
 
 
 # -- figures ------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_a_killed_evaluation_goes_on_behind_the_last_block(faces: str, model: Lo
 
 def test_rows_that_say_nothing_are_counted(model: LoadedModel, tmp_path: Path) -> None:
     rows = people_rows(6, 3, "test") + people_rows(4, 1, "test", first=6)
-    twin = replace(rows[0], key="test/twin.png")
+    twin = rows[0]._replace(key="test/twin.png")
     nameless = planted.row("test/nameless.png", identity=None, split="test")
     planted.write(tmp_path / "data", [*rows, twin, nameless, *people_rows(2, 2, "val", first=20)])
     planted.damage(tmp_path / "data", rows[4].key, b"no image")
@@ -218,7 +218,7 @@ def test_names_of_other_sources_are_nobodys_but_an_image_is_known_anywhere(model
     found = check(tmp_path / "same-names", ours)
     assert found["checked"][0].startswith("no image is among those of the train split")
     assert found["unchecked"] == ["people of the source planted by name: the training data give none to compare"]
-    known = [replace(row, key=row.key.replace("train", "test"), split="test") for row in people_rows(2, 1, "train")]
+    known = [row._replace(key=row.key.replace("train", "test"), split="test") for row in people_rows(2, 1, "train")]
     planted.write(tmp_path / "same-images", people_rows(5, 3, "test", first=50) + known)
     with pytest.raises(InputError, match=r"^2 of the images to evaluate are in the train split .* 'test/0-0.png'"):
         check(tmp_path / "same-images", ours)
@@ -294,7 +294,7 @@ def test_people_without_expressions_are_validated_and_people_without_pairs_are_n
 
     recipe = from_json(model.meta["recipe"])
     for name, images in (("several", 3), ("single", 1)):
-        rows = [replace(row, expression=None) for row in people_rows(6, images, "val")]
+        rows = [row._replace(expression=None) for row in people_rows(6, images, "val")]
         planted.write(tmp_path / name, rows)
         hooks = make_hooks(recipe, open_dataset(str(tmp_path / name)), "", torch.device("cpu"))
         assert hooks.validate is not None
