@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,18 +19,6 @@ from stargan_ray.data.writing import write_dataset
 
 ROOT = Path(__file__).parents[2]
 Submit = Callable[..., tuple[str, str]]
-
-
-def _taken(client: Any, entrypoint: str, environment: dict[str, Any]) -> str:
-    """Submit once the node's agent is there: on a busy machine it starts after the dashboard."""
-    until = time.monotonic() + 90
-    while True:
-        try:
-            return str(client.submit_job(entrypoint=entrypoint, runtime_env=environment))
-        except RuntimeError as error:
-            if "No available agent" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.5)
 
 
 @pytest.fixture
@@ -45,8 +32,10 @@ def submit(tmp_path: Path) -> Iterator[Submit]:
 
     def run(*flags: str) -> tuple[str, str]:
         command = shlex.join([sys.executable, str(ROOT / "jobs" / "train.py"), *flags])
-        entrypoint = f"cd {shlex.quote(str(tmp_path))} && {command}"
-        number = _taken(client, entrypoint, {"env_vars": {"PYTHONPATH": str(ROOT)}})
+        number = client.submit_job(
+            entrypoint=f"cd {shlex.quote(str(tmp_path))} && {command}",
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        )
         while not client.get_job_status(number).is_terminal():
             time.sleep(0.2)  # the server has no call that waits
         return str(client.get_job_status(number)), client.get_job_logs(number)
