@@ -67,7 +67,7 @@ class Court:
 
     def copy_input(self, judges: Judges) -> Judged:
         """The row of doing nothing."""
-        return self._judged(judges, lambda: copies(self.probes, self.requests))
+        return self._judged(judges, copies(self.probes, self.requests))
 
     def real(self, judges: Judges) -> Judged:
         """The judges on real images: what a perfect translator could be expected to reach.
@@ -79,7 +79,7 @@ class Court:
             return Judged(verdict)
         _, person = np.unique(self.probes.persons, return_inverse=True)
         labels = self.probes.labels.numpy()
-        seen = _features(judges, (self.probes.images[i : i + BATCH] for i in range(0, len(self.probes), BATCH)))
+        seen = self._real_features(judges)
         one, other = person % 2 == 0, person % 2 == 1
         return Judged(verdict, by_domain(seen[one], labels[one], self.probes.persons[one], seen[other], labels[other]))
 
@@ -98,26 +98,35 @@ class Court:
                 f"{len(self.domains)} ({', '.join(self.domains)}): they must be the same in the same order"
             )
         guide = LatentGuide(method.latent_dim)
-        row = self._judged(
-            judges, lambda: translate(method, model.networks, self.probes, self.requests, guide, seed=SEED)
-        )
+        images = translate(method, model.networks, self.probes, self.requests, guide, seed=SEED)
+        row = self._judged(judges, images)
         few = np.linspace(0, len(self.requests) - 1, min(_SWEPT, len(self.requests))).astype(np.int64)
         swept = Requests(self.requests.source[few], self.requests.target[few])
         curve = intensity_curve(method, model.networks, self.probes, swept, guide, judges.expression, seed=SEED)
         means = {f"{x:g}": e.value for x, e in zip(curve.intensities, curve.means(), strict=True)}
         return Judged(row.verdict, row.frechet, curve.monotone(), means, facts)
 
-    def _judged(self, judges: Judges, images: Any) -> Judged:
-        verdict = judge(images(), self.probes, self.requests, self.gallery, judges)
-        if judges.features is None:
+    def _judged(self, judges: Judges, images: Iterator[Tensor]) -> Judged:
+        """The verdict and the Fréchet distance, of translations that are made once."""
+        look, seen = judges.features, []
+
+        def watched() -> Iterator[Tensor]:
+            for batch in images:
+                if look is not None:
+                    with torch.no_grad():
+                        seen.append(look(batch).double().cpu().numpy())
+                yield batch
+
+        verdict = judge(watched(), self.probes, self.requests, self.gallery, judges)
+        if look is None:
             return Judged(verdict)
-        made = _features(judges, images())
-        real = _features(judges, (self.probes.images[i : i + BATCH] for i in range(0, len(self.probes), BATCH)))
         persons = self.probes.persons[self.requests.source]
-        return Judged(verdict, by_domain(made, self.requests.target, persons, real, self.probes.labels.numpy()))
+        real, labels = self._real_features(judges), self.probes.labels.numpy()
+        return Judged(verdict, by_domain(np.concatenate(seen), self.requests.target, persons, real, labels))
 
-
-@torch.no_grad()
-def _features(judges: Judges, batches: Iterator[Tensor]) -> Any:
-    assert judges.features is not None
-    return np.concatenate([judges.features(images).double().cpu().numpy() for images in batches])
+    @torch.no_grad()
+    def _real_features(self, judges: Judges) -> Any:
+        """Of the probes, (n, f)."""
+        assert judges.features is not None
+        parts = torch.split(self.probes.images, BATCH)
+        return np.concatenate([judges.features(images).double().cpu().numpy() for images in parts])
