@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from stargan_ray import losses
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Phase, Step, Target, Term, Terms
+from stargan_ray.methods.checks import require_finite, require_least
 from stargan_ray.methods.translation import CodeTranslator
 from stargan_ray.models.fa_gan import AttributeEncoder, Generator, IdentityEncoder, Prototypes
 from stargan_ray.models.regions import FACE_PARTS
@@ -115,9 +116,7 @@ class FAGANStyle(CodeTranslator):
     def __post_init__(self) -> None:
         """Refuse what no run can mean."""
         weights = ("rec", "cyc", "id", "def", "dis", "proto", "r1")
-        for field in (*(f"lambda_{name}" for name in weights), "weight_decay"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are finite values >= 0")
+        require_finite(self, *(f"lambda_{name}" for name in weights), "weight_decay")
         if not self.lambda_rec and not self.lambda_cyc and not self.lambda_def:
             raise InputError(
                 "method.lambda_rec = method.lambda_cyc = method.lambda_def = 0: the attribute encoder would learn "
@@ -133,11 +132,8 @@ class FAGANStyle(CodeTranslator):
             raise InputError(f"method.reference_share = {self.reference_share}: allowed are 0 to 1")
         if not 0 <= self.parts <= len(FACE_PARTS):
             raise InputError(f"method.parts = {self.parts}: allowed are 0 to {len(FACE_PARTS)}")
-        for field in ("r1_every", "identity_dim", "coarse_dim", "fine_dim"):
-            if getattr(self, field) < 1:
-                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 1")
-        if self.latent_dim < 0:
-            raise InputError(f"method.latent_dim = {self.latent_dim}: allowed are values >= 0")
+        require_least(self, 1, "r1_every", "identity_dim", "coarse_dim", "fine_dim")
+        require_least(self, 0, "latent_dim")
         if self.bottleneck < 4 or self.bottleneck & (self.bottleneck - 1):
             raise InputError(f"method.bottleneck = {self.bottleneck}: allowed are powers of two >= 4")
 

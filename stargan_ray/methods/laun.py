@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stargan_ray import losses
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Step, Term, Terms
+from stargan_ray.methods.checks import require_finite
 from stargan_ray.methods.stargan_v1 import StarGANv1
 from stargan_ray.models.features import Layer
 from stargan_ray.models.laun import AttentionUNet
@@ -49,8 +50,7 @@ class LAUN(StarGANv1):
     def __post_init__(self) -> None:
         """Refuse weights and sizes that no run can mean."""
         super().__post_init__()
-        if not 0 <= self.lambda_cx < math.inf:
-            raise InputError(f"method.lambda_cx = {self.lambda_cx}: allowed are finite values >= 0")
+        require_finite(self, "lambda_cx")
         if not 0 < self.cx_bandwidth < math.inf:
             raise InputError(f"method.cx_bandwidth = {self.cx_bandwidth}: allowed are finite values > 0")
         if not 2 <= self.cx_side <= 64:

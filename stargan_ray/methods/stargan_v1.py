@@ -6,7 +6,6 @@ those of D. A domain is a one-hot code, so an intensity and a face between two d
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from stargan_ray import losses
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Phase, Step, Target, Term, Terms
+from stargan_ray.methods.checks import require_finite, require_least
 from stargan_ray.methods.translation import CodeTranslator
 from stargan_ray.models.blocks import he_init
 from stargan_ray.models.stargan_v1 import Discriminator, Generator
@@ -74,14 +74,9 @@ class StarGANv1(CodeTranslator):
 
     def __post_init__(self) -> None:
         """Refuse weights, counts and momenta that no run can mean."""
-        for field in ("lambda_cls", "lambda_rec", "lambda_gp"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are finite values >= 0")
-        for field in ("first", "first_critic", "largest", "layers", "gp_every", "n_critic"):
-            if getattr(self, field) < 1:
-                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 1")
-        if self.blocks < 0:
-            raise InputError(f"method.blocks = {self.blocks}: allowed are values >= 0")
+        require_finite(self, "lambda_cls", "lambda_rec", "lambda_gp")
+        require_least(self, 1, "first", "first_critic", "largest", "layers", "gp_every", "n_critic")
+        require_least(self, 0, "blocks")
         for field in ("beta1", "beta2"):
             if not 0 <= getattr(self, field) < 1:
                 raise InputError(f"method.{field} = {getattr(self, field)}: allowed is 0 <= {field} < 1")

@@ -9,7 +9,6 @@ moved in between).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from stargan_ray import losses
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Phase, Step, Target, Term, Terms
+from stargan_ray.methods.checks import require_finite, require_least
 from stargan_ray.methods.translation import CodeTranslator
 from stargan_ray.models.stargan_v2 import Compose, Discriminator, Generator, MappingNetwork, StyleEncoder
 from stargan_ray.schedules import LinearDecay
@@ -82,14 +82,10 @@ class StarGANv2(CodeTranslator):
 
     def __post_init__(self) -> None:
         """Refuse weights and rates that no run can mean."""
-        for field in ("lambda_sty", "lambda_cyc", "lambda_r1", "rate_g", "rate_d", "rate_e", "rate_f"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are finite values >= 0")
+        require_finite(self, "lambda_sty", "lambda_cyc", "lambda_r1", "rate_g", "rate_d", "rate_e", "rate_f")
         if not self.lambda_sty and not self.lambda_cyc:
             raise InputError("method.lambda_sty = method.lambda_cyc = 0: E would learn nothing; one must be > 0")
-        for field in ("r1_every", "reference_every"):
-            if getattr(self, field) < 1:
-                raise InputError(f"method.{field} = {getattr(self, field)}: allowed are values >= 1")
+        require_least(self, 1, "r1_every", "reference_every")
         for field, least in (("bottleneck", 4), ("patch", 1)):
             value = getattr(self, field)
             if value < least or value & (value - 1):

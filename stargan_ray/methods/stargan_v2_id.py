@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from stargan_ray import losses
-from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Step, Term, Terms
+from stargan_ray.methods.checks import require_least
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.models.stargan_v2 import Inject
 from stargan_ray.schedules import UniformSteps
@@ -49,8 +49,7 @@ class StarGANv2Identity(StarGANv2):
     def __post_init__(self) -> None:
         """Refuse what no embedder gives."""
         super().__post_init__()
-        if self.identity_dim < 1:
-            raise InputError(f"method.identity_dim = {self.identity_dim}: allowed are values >= 1")
+        require_least(self, 1, "identity_dim")
 
     def identity_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The embedding's width and place where G and D take it."""
