@@ -54,6 +54,9 @@ RECIPES["centres"] = replace(
     data=replace(RECIPE.data, images_per_person=2),
 )
 RECIPES |= {f"contract {name}": replace(with_train(steps=STEPS), method=method) for name, method in TRANSLATORS.items()}
+# Losses that are means over images: cut in parts they are the same. FA-GAN-style compares the people of a part.
+for name in ("stargan-v1", "laun", "stargan-v2"):
+    RECIPES[f"accumulated {name}"] = replace(with_train(steps=STEPS, accumulate=2), method=TRANSLATORS[name])
 NAN = "nan on one rank"
 LIMIT = 1e-4  # far below most gradients of these networks
 
