@@ -1,28 +1,40 @@
-"""Evaluate an expression classifier or an identity embedder on the splits of a data set, with intervals.
+"""Evaluate a classifier, an identity embedder or a translator on the splits of a data set, with intervals.
 
     python jobs/evaluate.py --model runs/filter --data data/fer2013 --out runs/filter-evaluation
     python jobs/evaluate.py --model models:/face-expression@champion --data s3://bucket/fer --crops ten --out out
     python jobs/evaluate.py --model runs/embedder --data data/lfw --pairs lfw/pairs.txt --out runs/embedder-evaluation
+    python jobs/evaluate.py --model models:/expression-translator@champion --data data/faces --out runs/evaluation \
+        --expression-judge models:/face-expression-judge@champion \
+        --identity-judge models:/face-identity-judge@champion --training models:/face-identity@champion
 
 A classifier: images of val and test that are in train too are counted, and each split is judged without them as well.
-An embedder: people and images that it was trained on are refused.
+An embedder or a translator: people and images that it was trained on are refused, and so are those that trained a
+judge. The figures go to the MLflow run that trained the model as well.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import rich
 
+from stargan_ray.data import storage
+from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.triplet_batches import RECIPE_THRESHOLD
-from stargan_ray.runtime import cli, evaluate_embedder
+from stargan_ray.runtime import cli, evaluate_embedder, evaluate_translator
 from stargan_ray.runtime.evaluate import evaluate_classifier, table
+from stargan_ray.runtime.evaluation_record import record_evaluation
+from stargan_ray.runtime.examination import Docket
+from stargan_ray.runtime.judges import JudgeModels
 from stargan_ray.runtime.models import LoadedModel, load_model
 from stargan_ray.runtime.progress import counting
 from stargan_ray.runtime.score_store import BLOCK
 from stargan_ray.runtime.scoring import Crops, classifier_scorer
+
+_OF_TRANSLATORS = ("expression_judge", "identity_judge", "training", "people", "translations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +42,8 @@ class Evaluate:
     """What is evaluated on what.
 
     Attributes:
-        model: a classifier or an embedder: model folder, checkpoint, run or models:/name@alias; or dlib, the public
-            judge of identities from the extra judge.
+        model: a classifier, an embedder or a translator: model folder, checkpoint, run or models:/name@alias; or dlib,
+            the public judge of identities from the extra judge.
         data: URI of an ingested data set.
         out: folder for evaluation.html and evaluation.json; a path or s3://bucket/prefix.
         splits: those to judge: train, val, test; none = all but train.
@@ -42,6 +54,12 @@ class Evaluate:
             person's; 1.3, the copied recipe's, unless given.
         parallel: processes that score; more than one are actors of Ray.
         block: rows that are scored and stored together; the same command goes on after a kill.
+        expression_judge: translator only: classifier that judges; it must not have trained anything here.
+        identity_judge: translator only: embedder that judges, or dlib; as above.
+        training: translator only: the embedder that trained it, shown beside the judge.
+        people: translator only: of the split, at most.
+        translations: translator only: how many are judged.
+        record: send the figures to MLflow.
     """
 
     model: str
@@ -53,10 +71,18 @@ class Evaluate:
     recipe_threshold: float | None = None
     parallel: int = 1
     block: int = BLOCK
+    expression_judge: str | None = None
+    identity_judge: str | None = None
+    training: str | None = None
+    people: int | None = None
+    translations: int | None = None
+    record: bool = True
 
     def __post_init__(self) -> None:
         if self.parallel < 1:
             raise InputError(f"--parallel {self.parallel}: allowed are values >= 1")
+        if (self.people or 2) < 2 or (self.translations or 1) < 1:
+            raise InputError("--people, --translations: allowed are >= 2 and >= 1")
         if self.recipe_threshold is not None and not 0 < self.recipe_threshold < 4:
             raise InputError(f"--recipe-threshold {self.recipe_threshold}: allowed is 0 < threshold < 4")
 
@@ -72,18 +98,23 @@ def main() -> None:
     job = cli.parse(Evaluate, __doc__)
     model = load_model(job.model)
     if model.kind == "expression":
-        _classifier(job, model)
-    elif "embedder" in model.networks:
-        _embedder(job, model)
+        report = _classifier(job, model)
+    elif model.kind == "translator":
+        report = _translator(job, model)
     else:
-        raise InputError(
-            f"{job.model} is a model of kind {model.kind}: an expression classifier or an identity embedder is needed"
-        )
+        report = _embedder(job, model)
+    page = storage.join(storage.absolute(job.out), "evaluation.html")
+    if job.record:
+        try:
+            run = record_evaluation(model, report, storage.read_bytes(page).decode())
+            print(f"MLflow run: {run}")
+        except InputError as error:  # the report is there: a store that is away must not lose it
+            print(f"not recorded: {error}", file=sys.stderr)
     print(f"page: {job.out}/evaluation.html")
 
 
-def _classifier(job: Evaluate, model: LoadedModel) -> None:
-    job.refuse(model.kind, "pairs", "recipe_threshold")
+def _classifier(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
+    job.refuse(model.kind, "pairs", "recipe_threshold", *_OF_TRANSLATORS)
     with counting("score") as on_scored:
         report = evaluate_classifier(
             job.data,
@@ -101,10 +132,38 @@ def _classifier(job: Evaluate, model: LoadedModel) -> None:
     _left_out(report)
     if report["temperature"] is not None:
         print(f"temperature of the least log loss on val: {report['temperature']:.3f}")
+    return report
 
 
-def _embedder(job: Evaluate, model: LoadedModel) -> None:
-    job.refuse(model.kind, "crops")
+def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
+    job.refuse(model.kind, "crops", "pairs", "recipe_threshold")
+    if not job.expression_judge or not job.identity_judge:
+        raise InputError("--expression-judge and --identity-judge are needed to judge a translator")
+    if len(job.splits) > 1:
+        raise InputError(f"--splits {' '.join(job.splits)}: a translator is judged on one")
+    judges = JudgeModels.of(job.expression_judge, job.identity_judge, job.training or "")
+    dataset = open_dataset(job.data)
+    docket = Docket(
+        dataset.uri,
+        dataset.manifest.content_hash,
+        model.size,
+        (job.splits or ("test",))[0],
+        job.people or Docket.people,
+        job.translations or Docket.translations,
+    )
+    with counting("judge") as on_judged:
+        report = evaluate_translator.evaluate_translator(
+            docket, job.out, model, judges, parallel=job.parallel, on_judged=on_judged
+        )
+    rich.print(evaluate_translator.table(report))
+    for who, found in report["strangers"].items():
+        for line in found["unchecked"]:
+            print(f"{who}, not checked: {line}")
+    return report
+
+
+def _embedder(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
+    job.refuse(model.kind, "crops", *_OF_TRANSLATORS)
     with counting("embed") as on_scored:
         report = evaluate_embedder.evaluate_embedder(
             job.data,
@@ -132,6 +191,7 @@ def _embedder(job: Evaluate, model: LoadedModel) -> None:
     for split, why in report["not_judged"].items():
         print(f"{split} is not judged: {why}")
     _left_out(report)
+    return report
 
 
 def _left_out(report: dict[str, Any]) -> None:

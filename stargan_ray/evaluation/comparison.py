@@ -13,19 +13,21 @@ import numpy as np
 
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.intervals import Estimate, bootstrap_mean, proportion
-from stargan_ray.evaluation.judging import FIGURES, Verdict
+from stargan_ray.evaluation.judging import FIGURES, SHARES, Verdict
 
 # Column -> its heading; arrows say which way is better. Shares are printed in per cent.
 COLUMNS = {
     "target_expression_accuracy": "wanted expression ↑",
-    "rank1": "rank-1 ↑",
-    "similarity_distance": "similarity distance ↓",
     "expression_gain": "Δp(target) ↑",
+    "rank1": "rank-1 ↑",
+    "tar": "TAR at FAR 1e-3 ↑",
+    "similarity_distance": "similarity distance, judge ↓",
+    "training_distance": "similarity distance, training embedder ↓",
     "background_l1": "background L1 ↓",
     "frechet": "Fréchet distance ↓",
     "monotone": "monotone intensity ↑",
 }
-_SHARES = ("target_expression_accuracy", "rank1", "monotone")
+_SHARES = (*SHARES, "monotone")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Judged:
         monotone: see ``IntensityCurve.monotone``; None = there is no intensity.
         intensity: mean p(target) at growing intensities.
         facts: about its training: steps, images, seconds, parameters.
+        reference: the verdict where images of other people guide; None = not measured.
+        reference_frechet: its Fréchet distance.
     """
 
     verdict: Verdict
@@ -45,6 +49,8 @@ class Judged:
     monotone: Estimate | None = None
     intensity: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    reference: Verdict | None = None
+    reference_frechet: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -65,22 +71,27 @@ class Row:
         Intervals of what is measured image by image resample people, with every seed's images of a person together;
         those of the Fréchet distance and of monotony are means of the seeds' intervals.
         """
-        found = {}
-        persons = np.concatenate([run.verdict.persons for run in self.runs])
-        for name in FIGURES:
-            if all(name in run.verdict.values for run in self.runs):
-                values = np.concatenate([run.verdict.values[name] for run in self.runs])
-                found[name] = (proportion if name in _SHARES else bootstrap_mean)(values, persons)
+        found = _pooled([run.verdict for run in self.runs])
         for name in ("frechet", "monotone"):
             each = [value for run in self.runs if (value := getattr(run, name)) is not None]
             if each:
                 found[name] = _mean(each)
         return found
 
+    def by_reference(self) -> dict[str, Estimate]:
+        """The same where images of other people guide; empty where that was not measured."""
+        verdicts = [run.reference for run in self.runs if run.reference is not None]
+        found = _pooled(verdicts) if verdicts else {}
+        if each := [run.reference_frechet for run in self.runs if run.reference_frechet is not None]:
+            found["frechet"] = _mean(each)
+        return found
+
     def section(self, domains: Sequence[str]) -> dict[str, Any]:
         """The row for a report: pooled figures, and each seed's own."""
         return {
             **self.figures(),
+            "by_reference": self.by_reference(),
+            "confusion": np.sum([run.verdict.confusion for run in self.runs], axis=0).tolist(),
             "seeds": len(self.runs),
             "runs": [
                 {
@@ -94,6 +105,17 @@ class Row:
                 for run in self.runs
             ],
         }
+
+
+def _pooled(verdicts: Sequence[Verdict]) -> dict[str, Estimate]:
+    """Every figure that all have, over all images; a person's images of all seeds are resampled together."""
+    persons = np.concatenate([each.persons for each in verdicts])
+    found = {}
+    for name in FIGURES:
+        if all(name in each.values for each in verdicts):
+            values = np.concatenate([each.values[name] for each in verdicts])
+            found[name] = (proportion if name in _SHARES else bootstrap_mean)(values, persons)
+    return found
 
 
 def _mean(each: Sequence[Estimate]) -> Estimate:

@@ -30,16 +30,22 @@ def known_faces(dataset: Dataset, size: int, split: str, most_people: int | None
     Raises:
         InputError: there is none.
     """
-    inside = pc.and_(pc.equal(dataset.index["split"], split), pc.is_valid(dataset.index["identity"]))
-    rows = np.flatnonzero(inside.to_numpy(zero_copy_only=False))
+    rows = known_rows(dataset, split, most_people)
     labels, _ = shown_expressions(dataset, rows)
-    rows, labels = rows[labels >= 0], labels[labels >= 0]
+    images = to_float(torch.from_numpy(load_pool(dataset, rows, size)))
+    return Faces(images, torch.from_numpy(labels), np.asarray(dataset.index["identity"].take(rows).to_pylist()))
+
+
+def known_rows(dataset: Dataset, split: str, most_people: int | None = None) -> npt.NDArray[np.int64]:
+    """Where these faces are in the index; errors as ``known_faces``."""
+    inside = pc.and_(pc.equal(dataset.index["split"], split), pc.is_valid(dataset.index["identity"]))
+    rows = np.flatnonzero(inside.to_numpy(zero_copy_only=False)).astype(np.int64)
+    labels, _ = shown_expressions(dataset, rows)
+    rows = rows[labels >= 0]
     if not len(rows):
         raise InputError(f"{dataset.uri}: no row of split {split!r} has both a person and an expression")
     persons = np.asarray(dataset.index["identity"].take(rows).to_pylist())
-    chosen = np.isin(persons, np.unique(persons)[:most_people])
-    images = to_float(torch.from_numpy(load_pool(dataset, rows[chosen], size)))
-    return Faces(images, torch.from_numpy(labels[chosen]), persons[chosen])
+    return rows[np.isin(persons, np.unique(persons)[:most_people])]
 
 
 def shown_expressions(dataset: Dataset, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], str | None]:

@@ -152,6 +152,30 @@ def rank1(
     return found
 
 
+def far_threshold(
+    probes: npt.ArrayLike,
+    probe_persons: npt.ArrayLike,
+    gallery_templates: npt.ArrayLike,
+    gallery_persons: npt.ArrayLike,
+    far: float,
+) -> float:
+    """The squared L2 distance below which at most ``far`` of the probes lie to another person's template.
+
+    With fewer than 1 / far comparisons it is the least of their distances: no false accept at all.
+
+    Args:
+        probes: (n, d) unit embeddings of real faces.
+        probe_persons: (n,) who they show.
+        gallery_templates: (P, d) from :func:`templates`, P >= 2.
+        gallery_persons: (P,).
+        far: in [0, 1).
+    """
+    wanted, known = np.asarray(probe_persons), np.asarray(gallery_persons)
+    gap = 2 - 2 * unit(probes) @ unit(gallery_templates).T
+    others = np.sort(gap[wanted[:, None] != known[None]])
+    return float(others[int(far * len(others))])
+
+
 def verify(embeddings: npt.ArrayLike, persons: npt.ArrayLike, pairs: Pairs, far: float = 1e-3) -> Verification:
     """Verification accuracy, AUC and TAR at a false-accept rate.
 

@@ -24,12 +24,14 @@ from stargan_ray.evaluation.comparison import Judged, Row, as_csv, as_markdown
 from stargan_ray.evaluation.report import split_estimates
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime import launch
-from stargan_ray.runtime.judgement import Court
-from stargan_ray.runtime.judges import open_judges, refuse_trainers
+from stargan_ray.runtime.examination import Docket, examination_of, examine
+from stargan_ray.runtime.judgement import Bench
+from stargan_ray.runtime.judges import JudgeModels, refuse_trainers
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.models import load_model, own_networks
 from stargan_ray.runtime.progress import pulse
 from stargan_ray.runtime.run import Run
+from stargan_ray.runtime.strangers import require_judged_strangers
 
 COPY_INPUT, REAL = "copy-input", "real images"
 _FACTS = {
@@ -139,40 +141,62 @@ def compare(comparison: Comparison, out: str, *, parallel: int, progress: Progre
     """
     out = storage.absolute(out)
     storage.check_writable(out)
-    dataset = open_dataset(comparison.judged)
-    court = Court.of(
-        dataset,
-        comparison.size,
-        split=comparison.split,
-        people=comparison.people,
-        translations=comparison.translations,
-    )
-    judges = open_judges(comparison.expression_judge, comparison.identity_judge)
     refuse_trainers(
         {"expression": comparison.expression_judge, "identity": comparison.identity_judge},
         {**comparison.helpers, "checkpoint-choosing": comparison.checkpoint_judge},
     )
+    seat = _seat(comparison, out)
     runs = comparison.runs()
     launch.prepare()
     for run in runs.values():  # what cannot be trained is said before hours are spent on the others
         launch.check(run)
-    judged, failed = _each(runs, comparison, court, parallel, progress, stop)
+    judged, failed = _each(runs, seat, parallel, progress, stop)
     if stop.is_set():
         raise KeyboardInterrupt
-    rows = [Row(COPY_INPUT, (court.copy_input(judges),)), Row(REAL, (court.real(judges),))]
+    rows = [Row(COPY_INPUT, (seat.bench.copy_input(seat.judges.open()),)), Row(REAL, (seat.bench.real(),))]
     for recipe in comparison.recipes:
         found = tuple(judged[key] for key in runs if key[0] == recipe.name and key in judged)
         if found:
             rows.append(Row(recipe.name, found))
     if not judged:
         raise InputError(f"no run could be judged: {next(iter(failed.values()), '')}")
-    return _written(comparison, court, rows, failed, out)
+    return _written(comparison, seat, rows, failed, out)
+
+
+@dataclass(frozen=True)
+class _Seat:
+    """Who judges on what, opened once for all rows."""
+
+    docket: Docket
+    judges: JudgeModels
+    bench: Bench
+    folder: str
+    strangers: dict[str, dict[str, list[str]]]
+
+
+def _seat(comparison: Comparison, out: str) -> _Seat:
+    dataset = open_dataset(comparison.judged)
+    docket = Docket(
+        dataset.uri,
+        dataset.manifest.content_hash,
+        comparison.size,
+        comparison.split,
+        comparison.people,
+        comparison.translations,
+    )
+    training = comparison.helpers.get("identity", "")
+    judges = JudgeModels.of(comparison.expression_judge, comparison.identity_judge, training)
+    strangers = {
+        name: require_judged_strangers(docket, load_model(where).meta)
+        for name, where in {"expression judge": judges.expression, "identity judge": judges.identity}.items()
+    }
+    bench = Bench.of(docket.court(), judges.open())
+    return _Seat(docket, judges, bench, storage.join(out, "seen"), strangers)
 
 
 def _each(
     runs: Mapping[tuple[str, int], Run],
-    comparison: Comparison,
-    court: Court,
+    seat: _Seat,
     parallel: int,
     progress: Progress,
     stop: threading.Event,
@@ -186,7 +210,7 @@ def _each(
             raise KeyboardInterrupt
         seconds = _trained(run, progress, stop)
         with pulse(progress, f"judge {run.name}"):
-            return _judge(run, comparison, court, seconds)
+            return _judge(run, seat, seconds)
 
     with ThreadPoolExecutor(parallel, thread_name_prefix="compare") as pool:
         pending: dict[Future[Judged], tuple[str, int]] = {pool.submit(work, run): key for key, run in runs.items()}
@@ -226,9 +250,10 @@ def _finished(run: Run) -> bool:
     return bool(names) and int(names[-1].removeprefix("step-")) >= run.recipe.train.steps
 
 
-def _judge(run: Run, comparison: Comparison, court: Court, seconds: float) -> Judged:
+def _judge(run: Run, seat: _Seat, seconds: float) -> Judged:
     model = load_model(run.uri)
-    judges = open_judges(comparison.expression_judge, comparison.identity_judge, model)
+    require_judged_strangers(seat.docket, model.meta)
+    examination = examination_of(model, seat.bench.court, seat.docket, seat.judges, seat.folder)
     train, batch = run.recipe.train, run.recipe.data.shape.batch
     parameters = sum(p.numel() for network in own_networks(model).values() for p in network.parameters())
     facts = {
@@ -241,12 +266,12 @@ def _judge(run: Run, comparison: Comparison, court: Court, seconds: float) -> Ju
         "parameters_m": parameters / 1e6,
         "content_hash": model.content_hash,
     }
-    return court.translator(model, judges, facts)
+    return seat.bench.judged(examine(examination), facts)
 
 
-def _written(comparison: Comparison, court: Court, rows: Sequence[Row], failed: dict[str, str], out: str) -> Compared:
+def _written(comparison: Comparison, seat: _Seat, rows: Sequence[Row], failed: dict[str, str], out: str) -> Compared:
     """The tables in three forms; comparison.json is written last, since who finds it may rely on the others."""
-    table = as_markdown(rows, _FACTS)
+    table, court = as_markdown(rows, _FACTS), seat.bench.court
     plain, intervals = split_estimates({row.name: row.section(court.domains) for row in rows})
     report = {
         "rows": plain,
@@ -257,7 +282,8 @@ def _written(comparison: Comparison, court: Court, rows: Sequence[Row], failed: 
         "translations": len(court.requests),
         "data": {"uri": comparison.data, "content_hash": open_dataset(comparison.data).manifest.content_hash},
         "judged": {"uri": comparison.judged, "content_hash": open_dataset(comparison.judged).manifest.content_hash},
-        "judges": {"expression": comparison.expression_judge, "identity": comparison.identity_judge},
+        "judges": seat.judges.named(),
+        "strangers": seat.strangers,
         "commit": commit() or "not a checkout",
     }
     storage.write_bytes(storage.join(out, "comparison.md"), table.encode())

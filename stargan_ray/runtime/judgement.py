@@ -1,32 +1,24 @@
-"""One translator before its judges: the same people, requests and judges for every row of a comparison."""
+"""The bench of a comparison: the same people, requests and judges for every translator and for copies of the input."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from stargan_ray.data.shards import Dataset
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.comparison import Judged
+from stargan_ray.evaluation.evidence import Evidence, FloatArray, joined, look_at_translations
+from stargan_ray.evaluation.expression import probabilities
 from stargan_ray.evaluation.frechet import by_domain
 from stargan_ray.evaluation.generated import known_faces
-from stargan_ray.evaluation.intensity import intensity_curve
-from stargan_ray.evaluation.judging import Judges, judge, judge_real
+from stargan_ray.evaluation.intensity import INTENSITIES, IntensityCurve
+from stargan_ray.evaluation.judging import Judges, Known, real_verdict, verdict
 from stargan_ray.evaluation.pairs import split_gallery
-from stargan_ray.evaluation.translations import (
-    BATCH,
-    Faces,
-    LatentGuide,
-    Requests,
-    balanced_targets,
-    copies,
-    translate,
-)
+from stargan_ray.evaluation.translations import Faces, Requests, balanced_targets, copies
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.models import LoadedModel
 
@@ -65,26 +57,26 @@ class Court:
             probes, gallery, balanced_targets(probes.labels.numpy(), len(domains), translations, seed=SEED), domains
         )
 
-    def copy_input(self, judges: Judges) -> Judged:
-        """The row of doing nothing."""
-        return self._judged(judges, copies(self.probes, self.requests))
+    @property
+    def swept(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Positions of the requests that are translated at every intensity."""
+        count = min(_SWEPT, len(self.requests))
+        return np.linspace(0, len(self.requests) - 1, count).astype(np.int64)
 
-    def real(self, judges: Judges) -> Judged:
-        """The judges on real images: what a perfect translator could be expected to reach.
+    def chosen(self, positions: Sequence[int] | np.ndarray[Any, Any]) -> Requests:
+        """Some of the requests."""
+        return Requests(self.requests.source[positions], self.requests.target[positions])
 
-        Its Fréchet distance is that between two halves of the people, so a distance that only sampling makes.
-        """
-        verdict = judge_real(self.probes, self.gallery, judges)
-        if judges.features is None:
-            return Judged(verdict)
-        _, person = np.unique(self.probes.persons, return_inverse=True)
-        labels = self.probes.labels.numpy()
-        seen = self._real_features(judges)
-        one, other = person % 2 == 0, person % 2 == 1
-        return Judged(verdict, by_domain(seen[one], labels[one], self.probes.persons[one], seen[other], labels[other]))
+    @property
+    def references(self) -> bool:
+        """Whether every request finds a face of its target that shows another person."""
+        labels, persons = self.probes.labels.cpu().numpy(), self.probes.persons
+        shown = {int(target): np.unique(persons[labels == target]) for target in np.unique(self.requests.target)}
+        asked = zip(self.requests.target.tolist(), persons[self.requests.source], strict=True)
+        return all((shown[target] != person).any() for target, person in asked)
 
-    def translator(self, model: LoadedModel, judges: Judges, facts: Mapping[str, Any]) -> Judged:
-        """The row of a translator, guided by latent codes (or by labels alone where it has none).
+    def require(self, model: LoadedModel) -> Translator:
+        """The method of a model that can stand here.
 
         Raises:
             InputError: the model is no translator, or of other expressions.
@@ -97,36 +89,84 @@ class Court:
                 f"{model.where} knows {len(model.domains)} expressions ({', '.join(model.domains)}), the faces show "
                 f"{len(self.domains)} ({', '.join(self.domains)}): they must be the same in the same order"
             )
-        guide = LatentGuide(method.latent_dim)
-        images = translate(method, model.networks, self.probes, self.requests, guide, seed=SEED)
-        row = self._judged(judges, images)
-        few = np.linspace(0, len(self.requests) - 1, min(_SWEPT, len(self.requests))).astype(np.int64)
-        swept = Requests(self.requests.source[few], self.requests.target[few])
-        curve = intensity_curve(method, model.networks, self.probes, swept, guide, judges.expression, seed=SEED)
-        means = {f"{x:g}": e.value for x, e in zip(curve.intensities, curve.means(), strict=True)}
-        return Judged(row.verdict, row.frechet, curve.monotone(), means, facts)
+        return method
 
-    def _judged(self, judges: Judges, images: Iterator[Tensor]) -> Judged:
-        """The verdict and the Fréchet distance, of translations that are made once."""
-        look, seen = judges.features, []
 
-        def watched() -> Iterator[Tensor]:
-            for batch in images:
-                if look is not None:
-                    with torch.no_grad():
-                        seen.append(look(batch).double().cpu().numpy())
-                yield batch
+@dataclass(frozen=True)
+class Findings:
+    """What the judges saw of one translator's work.
 
-        verdict = judge(watched(), self.probes, self.requests, self.gallery, judges)
-        if look is None:
-            return Judged(verdict)
-        persons = self.probes.persons[self.requests.source]
-        real, labels = self._real_features(judges), self.probes.labels.numpy()
-        return Judged(verdict, by_domain(np.concatenate(seen), self.requests.target, persons, real, labels))
+    Attributes:
+        latent: of each request, guided by latent codes (or by labels alone where a method has none).
+        reference: the same guided by images of other people; None = not asked.
+        swept: intensity below 1 -> of the court's swept requests.
+    """
 
-    @torch.no_grad()
-    def _real_features(self, judges: Judges) -> Any:
-        """Of the probes, (n, f)."""
-        assert judges.features is not None
-        parts = torch.split(self.probes.images, BATCH)
-        return np.concatenate([judges.features(images).double().cpu().numpy() for images in parts])
+    latent: Evidence
+    reference: Evidence | None = None
+    swept: Mapping[float, Evidence] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A court with what its judges see of the real faces."""
+
+    court: Court
+    known: Known
+
+    @staticmethod
+    def of(court: Court, judges: Judges) -> Bench:
+        """Show the real faces to the judges, once for all rows."""
+        return Bench(court, Known.of(court.probes, court.gallery, judges))
+
+    def copy_input(self, judges: Judges) -> Judged:
+        """The row of doing nothing."""
+        court = self.court
+        seen = look_at_translations(copies(court.probes, court.requests), court.probes, court.requests, judges)
+        return self.judged(Findings(joined(list(seen))), {})
+
+    def real(self) -> Judged:
+        """The judges on real images: what a perfect translator could be expected to reach.
+
+        Its Fréchet distance is that between two halves of the people, so a distance that only sampling makes.
+        """
+        found, seen = real_verdict(self.known), self.known.of_sources.features
+        if not seen.shape[1]:
+            return Judged(found)
+        persons, labels = self.court.probes.persons, self.court.probes.labels.numpy()
+        _, person = np.unique(persons, return_inverse=True)
+        one, other = person % 2 == 0, person % 2 == 1
+        return Judged(found, by_domain(seen[one], labels[one], persons[one], seen[other], labels[other]))
+
+    def judged(self, findings: Findings, facts: Mapping[str, Any]) -> Judged:
+        """The row of a translator."""
+        requests = self.court.requests
+        reference = findings.reference
+        curve = self._curve(findings)
+        return Judged(
+            verdict(findings.latent, requests, self.known),
+            self._frechet(findings.latent),
+            None if curve is None else curve.monotone(),
+            {} if curve is None else {f"{x:g}": e.value for x, e in zip(INTENSITIES, curve.means(), strict=True)},
+            facts,
+            None if reference is None else verdict(reference, requests, self.known),
+            None if reference is None else self._frechet(reference),
+        )
+
+    def _frechet(self, seen: Evidence) -> Any:
+        if not seen.features.shape[1]:
+            return None
+        persons = self.court.probes.persons[self.court.requests.source]
+        real, labels = self.known.of_sources.features, self.court.probes.labels.numpy()
+        return by_domain(seen.features, self.court.requests.target, persons, real, labels)
+
+    def _curve(self, findings: Findings) -> IntensityCurve | None:
+        if not findings.swept:
+            return None
+        places = self.court.swept
+        asked = self.court.chosen(places)
+        columns: list[FloatArray] = []
+        for intensity in INTENSITIES:
+            logits = findings.latent.logits[places] if intensity == 1 else findings.swept[intensity].logits
+            columns.append(probabilities(logits)[np.arange(len(asked)), asked.target])
+        return IntensityCurve(INTENSITIES, np.stack(columns, axis=1), self.court.probes.persons[asked.source])

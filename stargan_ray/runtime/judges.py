@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from stargan_ray.errors import InputError
@@ -73,14 +75,84 @@ def refuse_start(method: Method, meta: Mapping[str, Any], where: str) -> None:
         raise InputError(f"--init {where} is of the method {started}: a judge shares no weights with anything else")
 
 
-def open_judges(expression: str, identity: str, translator: LoadedModel | None = None) -> Judges:
+@dataclass(frozen=True)
+class JudgeModels:
+    """Who judges, by place and weights; it travels to other processes.
+
+    Attributes:
+        expression, identity: models, or ``dlib`` for identities.
+        training: the embedder whose loss trained translators, shown beside the judges; empty = none.
+        content_hashes: of the three, where they are there.
+    """
+
+    expression: str
+    identity: str
+    training: str = ""
+    content_hashes: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(expression: str, identity: str, training: str = "") -> JudgeModels:
+        """Resolve the places: an alias that moves meanwhile must not change the judge.
+
+        Raises:
+            InputError: a model cannot be loaded, is of another kind, or the training embedder is the judge.
+        """
+        models = [load_model(where) for where in (expression, identity, training) if where]
+        kinds = (("expression",), (JUDGE, "identity"), ("identity",))
+        for model, allowed in zip(models, kinds, strict=False):
+            if model.kind not in allowed:
+                raise InputError(
+                    f"{model.where} is a model of kind {model.kind}: allowed as this judge is {' or '.join(allowed)}"
+                )
+        if training and models[1].content_hash == models[2].content_hash:
+            raise InputError(f"{identity} cannot judge identities: it is the embedder that trains translators")
+        hashes = tuple(model.content_hash for model in models)
+        return JudgeModels(models[0].where, models[1].where, models[2].where if training else "", hashes)
+
+    def hashes(self) -> tuple[str, ...]:
+        """What tells these judges from others, wherever they lie."""
+        return self.content_hashes
+
+    def named(self) -> dict[str, str]:
+        """What a report says of them: place and weights."""
+        seats = {"expression": self.expression, "identity": self.identity, "training": self.training}
+        present = {seat: where for seat, where in seats.items() if where}
+        return {
+            seat: f"{where} {content[:12]}"
+            for (seat, where), content in zip(present.items(), self.content_hashes, strict=True)
+        }
+
+    def refuse_trainers_of(self, translator: LoadedModel) -> None:
+        """Refuse a translator that one of the two judges helped to train.
+
+        Raises:
+            InputError: which.
+        """
+        judging = dict(zip((self.expression, self.identity), self.content_hashes, strict=False))
+        for name, helper in translator.meta["helpers"].items():
+            for where, content in judging.items():
+                if content == helper.get("content_hash"):
+                    raise _refused(where, translator, name)
+
+    def open(self, device: torch.device | str = "cpu") -> Judges:
+        """Load them."""
+        judges = open_judges(self.expression, self.identity, device=device)
+        if not self.training:
+            return judges
+        (embedder,) = load_model(self.training, device).networks.values()
+        return replace(judges, training=embedder)
+
+
+def open_judges(
+    expression: str, identity: str, translator: LoadedModel | None = None, device: torch.device | str = "cpu"
+) -> Judges:
     """The judges of a translator, by models or ``dlib`` for identities; without one, those of the rows beside it.
 
     Raises:
         InputError: a model cannot be loaded, is of another kind, or has the weights of what the translator learnt from.
     """
-    seen = _network(expression, ("expression",), translator)
-    return Judges(seen, open_identity_judge(identity, translator), getattr(seen, "features", None))
+    seen = _network(expression, ("expression",), translator, device)
+    return Judges(seen, open_identity_judge(identity, translator, device), getattr(seen, "features", None))
 
 
 def refuse_trainers(judges: Mapping[str, str], trainers: Mapping[str, str]) -> None:
@@ -99,20 +171,28 @@ def refuse_trainers(judges: Mapping[str, str], trainers: Mapping[str, str]) -> N
             raise InputError(f"{where} cannot judge the {what}: it is the {name} network of the training")
 
 
-def open_identity_judge(where: str, translator: LoadedModel | None = None) -> nn.Module:
+def open_identity_judge(
+    where: str, translator: LoadedModel | None = None, device: torch.device | str = "cpu"
+) -> nn.Module:
     """Images (b, 3, H, W) in [-1, 1] -> unit vectors (b, d), by a model or ``dlib``; errors as ``open_judges``."""
-    return _network(where, (JUDGE, "identity"), translator)
+    return _network(where, (JUDGE, "identity"), translator, device)
 
 
-def _network(where: str, kinds: tuple[str, ...], translator: LoadedModel | None) -> nn.Module:
-    judge = load_model(where)
+def _network(
+    where: str, kinds: tuple[str, ...], translator: LoadedModel | None, device: torch.device | str
+) -> nn.Module:
+    judge = load_model(where, device)
     if judge.kind not in kinds:
         raise InputError(f"{where} is a model of kind {judge.kind}: allowed as this judge is {' or '.join(kinds)}")
     for name, helper in (translator.meta["helpers"] if translator else {}).items():
         if judge.content_hash == helper.get("content_hash"):
             assert translator is not None
-            raise InputError(
-                f"{where} cannot judge {translator.where}: it is the {name} network that trained it; give another one"
-            )
+            raise _refused(where, translator, name)
     (network,) = judge.networks.values()
     return network
+
+
+def _refused(judge: str, translator: LoadedModel, name: str) -> InputError:
+    return InputError(
+        f"{judge} cannot judge {translator.where}: it is the {name} network that trained it; give another one"
+    )

@@ -15,6 +15,8 @@ from stargan_ray.data.folds import seen_rows
 from stargan_ray.data.manifest import Manifest
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
+from stargan_ray.evaluation.generated import known_rows
+from stargan_ray.runtime.examination import Docket
 
 # Sources whose identities are names: the same name is the same person wherever the set was ingested.
 _NAMED = ("faces", "kdef", "lfw")
@@ -63,6 +65,12 @@ def require_strangers(dataset: Dataset, rows: npt.NDArray[np.int64], meta: Mappi
     if meta.get("pretrained", "none") != "none":
         unchecked.append(f"the data of the pretrained weights ({meta['pretrained']})")
     return {"checked": checked, "unchecked": unchecked}
+
+
+def require_judged_strangers(docket: Docket, meta: Mapping[str, Any]) -> dict[str, list[str]]:
+    """``require_strangers`` for the people that a docket names; ``meta`` is a translator's or a judge's."""
+    dataset = open_dataset(docket.data)
+    return require_strangers(dataset, known_rows(dataset, docket.split, docket.people), meta)
 
 
 def _opened(uri: str) -> tuple[Dataset | None, str]:

@@ -1,0 +1,162 @@
+"""What the judges see of images, before anything is made of it: kept block by block, so that a verdict needs no pixels.
+
+Images are float (n, 3, H, W) in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stargan_ray.errors import InputError
+from stargan_ray.evaluation.translations import BATCH, Faces, Requests
+
+FloatArray = npt.NDArray[np.float64]
+Judge = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Networks that never trained a translator, as plain functions of images (b, 3, H, W) in [-1, 1].
+
+    Attributes:
+        expression: images -> logits (b, K).
+        identity: images -> unit embeddings (b, d).
+        features: images -> (b, f), what the expression judge's last layer reads; None where it has no such thing.
+        training: the embedder whose loss trained a translator, images -> unit embeddings; no judge, and shown beside
+            them: what it calls near and they call far was learnt to please it. None = not asked.
+    """
+
+    expression: Judge
+    identity: Judge
+    features: Judge | None = None
+    training: Judge | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the judges see of n images.
+
+    Attributes:
+        logits: (n, K).
+        identity: (n, d) of unit length.
+        training: (n, e) of unit length; e = 0 without a training embedder.
+        features: (n, f); f = 0 without features.
+        background: (n,) in [0, 2], against the source; 0 of real images, which are their own source.
+    """
+
+    logits: FloatArray
+    identity: FloatArray
+    training: FloatArray
+    features: FloatArray
+    background: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def to_bytes(self) -> bytes:
+        """For a file."""
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Evidence:
+        """Of a file.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as found:
+                return Evidence(**{field.name: found[field.name] for field in fields(Evidence)})
+        except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
+            raise ValueError(f"no evidence: {error}") from error
+
+
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """One after the other."""
+    return Evidence(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Evidence)})
+
+
+def look(images: Tensor, judges: Judges, source: Tensor | None = None) -> Evidence:
+    """A batch before the judges.
+
+    Args:
+        images: (b, 3, H, W).
+        judges: called once each.
+        source: what they are translations of, for the background; None = nothing else.
+    """
+    with torch.no_grad():
+        return Evidence(
+            logits=_array(judges.expression, images),
+            identity=_array(judges.identity, images),
+            training=_array(judges.training, images),
+            features=_array(judges.features, images),
+            background=np.zeros(len(images)) if source is None else background_l1(source, images),
+        )
+
+
+def look_at_faces(faces: Faces, judges: Judges) -> Evidence:
+    """Real images before the judges."""
+    return joined([look(images, judges) for images in torch.split(faces.images, BATCH)])
+
+
+def look_at_translations(
+    translations: Iterable[Tensor], sources: Faces, requests: Requests, judges: Judges
+) -> Iterator[Evidence]:
+    """Translations before the judges, batch by batch; no image is kept.
+
+    Args:
+        translations: batches (b, 3, H, W) in the order of the requests.
+        sources: the faces that the requests index.
+        requests: what was asked for.
+        judges: never used in training.
+
+    Raises:
+        InputError: the batches do not add up to the requests.
+    """
+    done = 0
+    for images in translations:
+        real = sources.take(requests.source[done : done + len(images)]).images
+        if real.shape != images.shape:
+            shapes = f"{tuple(images.shape)} for {tuple(real.shape)}"
+            raise InputError(f"translations do not match the requests: got {shapes}")
+        done += len(images)
+        yield look(images, judges, real)
+    if done != len(requests) or not done:
+        raise InputError(f"{done} translations for {len(requests)} requests: one each is needed, at least one")
+
+
+def background_l1(source: Tensor, translation: Tensor) -> FloatArray:
+    """Mean absolute difference (n,) in [0, 2] at the rim: the outermost eighth at the top and at both sides.
+
+    No mask is needed, and none is used: a portrait's rim is mostly background there, the bottom is shoulders.
+
+    Args:
+        source: (n, 3, H, W) in [-1, 1].
+        translation: the same shape and range.
+    """
+    height, width = source.shape[-2:]
+    rim = torch.zeros(height, width, dtype=torch.bool, device=source.device)
+    rim[: max(1, height // 8)] = True
+    rim[:, : max(1, width // 8)] = True
+    rim[:, -max(1, width // 8) :] = True
+    gap = (source - translation).abs()[:, :, rim].flatten(1).double().mean(1)
+    values: FloatArray = gap.cpu().numpy()
+    return values
+
+
+def _array(judge: Judge | None, images: Tensor) -> FloatArray:
+    if judge is None:
+        return np.zeros((len(images), 0))
+    seen: FloatArray = judge(images).double().cpu().numpy()
+    return seen
