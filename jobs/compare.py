@@ -20,9 +20,11 @@ from rich.markdown import Markdown
 
 from stargan_ray.config import Recipe, override
 from stargan_ray.errors import InputError
-from stargan_ray.recipes import recipe_named
+from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.recipes import baseline_of, recipe_named
 from stargan_ray.recipes.ablations import ablation_named
 from stargan_ray.runtime import cli
+from stargan_ray.runtime.noise_study import NoiseStudy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,11 @@ class Compare:
         identity: embedder of the methods that keep the identity.
         features: network of the methods with a loss on features.
         judge: classifier that helps to choose the best checkpoint.
+        models: further rows of translators that are trained already: NAME=MODEL, e.g. ours=models:/name@champion.
+        baseline: add the row of StarGAN v2 without an identity loss where no recipe is it.
+        noisy: data sets of the same pictures with more and more wrong labels: RATE=URI, e.g. 0.2=data/faces-20; the
+            StarGAN v2 rows are trained on each, with and without the filter.
+        filter: classifier that takes rows away for --noisy.
         expression_judge: classifier that judges; it must not have trained anything here.
         identity_judge: embedder that judges, or dlib; as above.
         split: whose people are translated.
@@ -64,6 +71,10 @@ class Compare:
     identity: str = ""
     features: str = ""
     judge: str = ""
+    models: tuple[str, ...] = ()
+    baseline: bool = True
+    noisy: tuple[str, ...] = ()
+    filter: str = ""
     expression_judge: str
     identity_judge: str
     split: str = "test"
@@ -84,7 +95,31 @@ class Compare:
         chosen = [recipe_named(name) for name in self.recipes]
         if self.ablation:
             chosen = ablation_named(self.ablation, chosen[0])
+        if self.baseline and not any(recipe.method.name == StarGANv2.name for recipe in chosen):
+            chosen = [*chosen, baseline_of(chosen[0])]
         return tuple(override(r, {"train.steps": self.steps}) if self.steps else r for r in chosen)
+
+    def named(self, option: str) -> dict[str, str]:
+        """The NAME=VALUE pairs of an option."""
+        pairs = {}
+        for text in getattr(self, option):
+            name, equals, value = text.partition("=")
+            if not (name and equals and value):
+                raise InputError(f"--{option} {text}: allowed is NAME=VALUE")
+            pairs[name] = value
+        return pairs
+
+    def noise(self, rows: tuple[Recipe, ...]) -> NoiseStudy | None:
+        """The study of label noise, if one is asked for: the StarGAN v2 rows, with and without an identity loss."""
+        if not self.noisy:
+            return None
+        sets = {}
+        for rate, uri in self.named("noisy").items():
+            try:
+                sets[float(rate)] = uri
+            except ValueError as error:
+                raise InputError(f"--noisy {rate}={uri}: allowed is a share in [0, 1] before the =") from error
+        return NoiseStudy(sets, self.filter, tuple(r for r in rows if isinstance(r.method, StarGANv2)))
 
 
 def main() -> None:
@@ -93,7 +128,8 @@ def main() -> None:
     rows = job.rows()
     import threading
 
-    from stargan_ray.runtime.compare import Comparison, compare
+    from stargan_ray.runtime.compare import compare
+    from stargan_ray.runtime.comparison_runs import Comparison
     from stargan_ray.runtime.progress import display, interrupts
 
     helpers = {name: where for name in ("identity", "features") if (where := getattr(job, name))}
@@ -111,12 +147,14 @@ def main() -> None:
         split=job.split,
         people=job.people,
         translations=job.translations,
+        models=job.named("models"),
     )
+    noise = job.noise(rows)
     console, stop = Console(), threading.Event()
     with interrupts(stop.set), display(Console(stderr=True)) as progress:
-        done = compare(comparison, job.out, parallel=job.parallel, progress=progress, stop=stop)
+        done = compare(comparison, job.out, noise=noise, parallel=job.parallel, progress=progress, stop=stop)
     console.print(Markdown(done.markdown)) if sys.stdout.isatty() else print(done.markdown)
-    print(f"tables: {job.out}/comparison.md, .csv, .json")
+    print(f"tables: {job.out}/comparison.html, .md, .csv, .json")
     for name, why in done.failed.items():
         print(f"failed: {name}: {why}", file=sys.stderr)
     if done.failed:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.intervals import Estimate, bootstrap_mean, proportion
@@ -42,6 +43,7 @@ class Judged:
         facts: about its training: steps, images, seconds, parameters.
         reference: the verdict where images of other people guide; None = not measured.
         reference_frechet: its Fréchet distance.
+        pictures: (K, 3, H, W), some people with the K expressions, the same for every row; None = none.
     """
 
     verdict: Verdict
@@ -51,6 +53,7 @@ class Judged:
     facts: Mapping[str, Any] = field(default_factory=dict)
     reference: Verdict | None = None
     reference_frechet: Estimate | None = None
+    pictures: Tensor | None = None
 
 
 @dataclass(frozen=True)

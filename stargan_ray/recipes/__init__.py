@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from stargan_ray.config import Recipe
-from stargan_ray.errors import unknown
+from stargan_ray.errors import InputError, unknown
 from stargan_ray.recipes.expression import EXPRESSION
 from stargan_ray.recipes.fa_gan import FA_GAN
 from stargan_ray.recipes.identity import IDENTITY
@@ -24,3 +24,16 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def baseline_of(recipe: Recipe) -> Recipe:
+    """The recipe of plain StarGAN v2 that another one is to be held against: of its size, and as long.
+
+    Raises:
+        InputError: there is none of the size.
+    """
+    suffix = recipe.name.removeprefix(recipe.method.name)
+    same = [r for r in RECIPES.values() if r.method.name == "stargan-v2" and r.data.size == recipe.data.size]
+    if not same:
+        raise InputError(f"there is no recipe of stargan-v2 with {recipe.data.size} pixels: pass --no-baseline")
+    return next((r for r in same if r.name == f"stargan-v2{suffix}"), same[0])

@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from rich.progress import Progress
 
-from stargan_ray.config import Recipe
 from stargan_ray.data import storage
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import InputError
-from stargan_ray.evaluation.comparison import Judged, Row, as_csv, as_markdown
+from stargan_ray.evaluation.comparison import Row, as_csv
+from stargan_ray.evaluation.comparison_figures import NoisePoint, noise_figure, trade_off_figure
+from stargan_ray.evaluation.comparison_page import markdown, noise_markdown, render
+from stargan_ray.evaluation.figures import sample_grid
 from stargan_ray.evaluation.report import split_estimates
-from stargan_ray.methods.base import Translator
 from stargan_ray.runtime import launch
-from stargan_ray.runtime.examination import Docket, examination_of, examine
-from stargan_ray.runtime.judgement import Bench
-from stargan_ray.runtime.judges import JudgeModels, refuse_trainers
+from stargan_ray.runtime.comparison_runs import Comparison, Seat, each_run, judge_model, open_seat
+from stargan_ray.runtime.judges import refuse_trainers
 from stargan_ray.runtime.lineage import commit
-from stargan_ray.runtime.models import load_model, own_networks
-from stargan_ray.runtime.progress import pulse
-from stargan_ray.runtime.run import Run
-from stargan_ray.runtime.strangers import require_judged_strangers
+from stargan_ray.runtime.noise_study import NoiseStudy, noise_points
 
 COPY_INPUT, REAL = "copy-input", "real images"
 _FACTS = {
@@ -40,72 +36,6 @@ _FACTS = {
     "images_k": "images seen, k",
     "minutes": "minutes",
 }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What is compared.
-
-    Attributes:
-        data: URI of the data set that the methods learn from.
-        judged: URI of the data set whose held-out people are translated; usually the set before filtering.
-        storage: URI under which the runs' folders lie.
-        name: of the comparison; runs are called ``<name>-<recipe>-<seed>``.
-        recipes: one row each.
-        seeds: each row is trained with each.
-        helpers: name -> model, for the methods that ask for one.
-        checkpoint_judge: classifier for choosing the best checkpoint; empty = none.
-        expression_judge, identity_judge: never used in training.
-        split: whose people are translated.
-        people: of it, at most.
-        translations: how many.
-    """
-
-    data: str
-    judged: str
-    storage: str
-    name: str
-    recipes: tuple[Recipe, ...]
-    seeds: tuple[int, ...]
-    helpers: Mapping[str, str] = field(default_factory=dict)
-    checkpoint_judge: str = ""
-    expression_judge: str = ""
-    identity_judge: str = ""
-    split: str = "test"
-    people: int = 100
-    translations: int = 1_600
-
-    def __post_init__(self) -> None:
-        """Refuse what gives no table."""
-        if not self.recipes or not self.seeds:
-            raise InputError("recipes, seeds: at least one of each is needed")
-        for recipe in self.recipes:
-            if not isinstance(recipe.method, Translator):
-                raise InputError(f"recipe {recipe.name} trains {recipe.method.name}: allowed are translators")
-        names = [recipe.name for recipe in self.recipes]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"recipe {twice[0]} is given twice")
-        if len(sizes := {recipe.data.size for recipe in self.recipes}) > 1:
-            raise InputError(f"recipes of {sorted(sizes)} pixels cannot be compared: allowed is one size")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"seeds {self.seeds}: each may be given once")
-
-    @property
-    def size(self) -> int:
-        """Width and height of the images in pixels."""
-        return self.recipes[0].data.size
-
-    def runs(self) -> dict[tuple[str, int], Run]:
-        """(recipe's name, seed) -> its run; seeds come first in the order, so that a table is whole early."""
-        return {(recipe.name, seed): self._run(recipe, seed) for seed in self.seeds for recipe in self.recipes}
-
-    def _run(self, recipe: Recipe, seed: int) -> Run:
-        asked = recipe.method.helpers
-        seeded = replace(recipe, train=replace(recipe.train, seed=seed))
-        plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in recipe.name)
-        helpers = {name: self.helpers[name] for name in asked if name in self.helpers}
-        judge = self.checkpoint_judge
-        return Run(seeded, self.data, self.storage, f"{self.name}-{plain}-{seed}", helpers, judge).absolute()
 
 
 @dataclass(frozen=True)
@@ -125,12 +55,21 @@ class Compared:
     report: dict[str, Any]
 
 
-def compare(comparison: Comparison, out: str, *, parallel: int, progress: Progress, stop: threading.Event) -> Compared:
-    """Train what is not trained yet, judge every run and write comparison.md, .csv and .json.
+def compare(
+    comparison: Comparison,
+    out: str,
+    *,
+    noise: NoiseStudy | None = None,
+    parallel: int,
+    progress: Progress,
+    stop: threading.Event,
+) -> Compared:
+    """Train what is not trained yet, judge every run and write comparison.md, .csv, .json and .html.
 
     Args:
         comparison: what is compared.
         out: URI of a folder for the tables.
+        noise: a study of label noise besides; None = none.
         parallel: runs that train at the same time; each takes the CPUs and GPUs that its recipe says.
         progress: shows the runs.
         stop: once set, running trainings end with a checkpoint and nothing new begins.
@@ -145,12 +84,12 @@ def compare(comparison: Comparison, out: str, *, parallel: int, progress: Progre
         {"expression": comparison.expression_judge, "identity": comparison.identity_judge},
         {**comparison.helpers, "checkpoint-choosing": comparison.checkpoint_judge},
     )
-    seat = _seat(comparison, out)
+    seat = open_seat(comparison, out)
     runs = comparison.runs()
     launch.prepare()
     for run in runs.values():  # what cannot be trained is said before hours are spent on the others
         launch.check(run)
-    judged, failed = _each(runs, seat, parallel, progress, stop)
+    judged, failed = each_run(runs, seat, parallel, progress, stop)
     if stop.is_set():
         raise KeyboardInterrupt
     rows = [Row(COPY_INPUT, (seat.bench.copy_input(seat.judges.open()),)), Row(REAL, (seat.bench.real(),))]
@@ -158,124 +97,34 @@ def compare(comparison: Comparison, out: str, *, parallel: int, progress: Progre
         found = tuple(judged[key] for key in runs if key[0] == recipe.name and key in judged)
         if found:
             rows.append(Row(recipe.name, found))
-    if not judged:
+    rows += [Row(name, (judge_model(where, seat, {"run": where}),)) for name, where in comparison.models.items()]
+    if not judged and not comparison.models:
         raise InputError(f"no run could be judged: {next(iter(failed.values()), '')}")
-    return _written(comparison, seat, rows, failed, out)
+    points: list[NoisePoint] = []
+    if noise is not None:
+        points, more = noise_points(noise, comparison, seat, out, parallel=parallel, progress=progress, stop=stop)
+        failed |= more
+    return _written(comparison, seat, rows, points, failed, out)
 
 
-@dataclass(frozen=True)
-class _Seat:
-    """Who judges on what, opened once for all rows."""
-
-    docket: Docket
-    judges: JudgeModels
-    bench: Bench
-    folder: str
-    strangers: dict[str, dict[str, list[str]]]
-
-
-def _seat(comparison: Comparison, out: str) -> _Seat:
-    dataset = open_dataset(comparison.judged)
-    docket = Docket(
-        dataset.uri,
-        dataset.manifest.content_hash,
-        comparison.size,
-        comparison.split,
-        comparison.people,
-        comparison.translations,
-    )
-    training = comparison.helpers.get("identity", "")
-    judges = JudgeModels.of(comparison.expression_judge, comparison.identity_judge, training)
-    strangers = {
-        name: require_judged_strangers(docket, load_model(where).meta)
-        for name, where in {"expression judge": judges.expression, "identity judge": judges.identity}.items()
-    }
-    bench = Bench.of(docket.court(), judges.open())
-    return _Seat(docket, judges, bench, storage.join(out, "seen"), strangers)
-
-
-def _each(
-    runs: Mapping[tuple[str, int], Run],
-    seat: _Seat,
-    parallel: int,
-    progress: Progress,
-    stop: threading.Event,
-) -> tuple[dict[tuple[str, int], Judged], dict[str, str]]:
-    """Train and judge the runs, several at a time; one that fails does not end the others."""
-    judged: dict[tuple[str, int], Judged] = {}
-    failed: dict[str, str] = {}
-
-    def work(run: Run) -> Judged:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        seconds = _trained(run, progress, stop)
-        with pulse(progress, f"judge {run.name}"):
-            return _judge(run, seat, seconds)
-
-    with ThreadPoolExecutor(parallel, thread_name_prefix="compare") as pool:
-        pending: dict[Future[Judged], tuple[str, int]] = {pool.submit(work, run): key for key, run in runs.items()}
-        while pending:
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                key = pending.pop(future)
-                try:
-                    judged[key] = future.result()
-                except InputError as error:
-                    failed[runs[key].name] = str(error)
-                except KeyboardInterrupt:
-                    stop.set()
-                except BaseException:
-                    stop.set()  # a fault of ours: the others end with a checkpoint, and it is shown
-                    raise
-    return judged, failed
-
-
-def _trained(run: Run, progress: Progress, stop: threading.Event) -> float:
-    """Train a run to its end, unless it is there; the seconds that all calls have spent on it."""
-    book = storage.join(run.uri, "seconds.json")
-    before = float(json.loads(storage.read_bytes(book))["seconds"]) if storage.exists(book) else 0.0
-    if _finished(run):
-        return before
-    start = time.perf_counter()
-    try:
-        launch.fit(run, progress=progress, stop=stop)
-    finally:
-        spent = before + time.perf_counter() - start
-        storage.write_bytes(book, json.dumps({"seconds": spent}).encode())
-    return spent
-
-
-def _finished(run: Run) -> bool:
-    names = run.checkpoints.names()
-    return bool(names) and int(names[-1].removeprefix("step-")) >= run.recipe.train.steps
-
-
-def _judge(run: Run, seat: _Seat, seconds: float) -> Judged:
-    model = load_model(run.uri)
-    require_judged_strangers(seat.docket, model.meta)
-    examination = examination_of(model, seat.bench.court, seat.docket, seat.judges, seat.folder)
-    train, batch = run.recipe.train, run.recipe.data.shape.batch
-    parameters = sum(p.numel() for network in own_networks(model).values() for p in network.parameters())
-    facts = {
-        "run": run.name,
-        "seed": train.seed,
-        "checkpoint_step": model.meta.get("step"),
-        "steps": train.steps,
-        "images_k": train.steps * batch / 1e3,
-        "minutes": seconds / 60,
-        "parameters_m": parameters / 1e6,
-        "content_hash": model.content_hash,
-    }
-    return seat.bench.judged(examine(examination), facts)
-
-
-def _written(comparison: Comparison, seat: _Seat, rows: Sequence[Row], failed: dict[str, str], out: str) -> Compared:
-    """The tables in three forms; comparison.json is written last, since who finds it may rely on the others."""
-    table, court = as_markdown(rows, _FACTS), seat.bench.court
+def _written(
+    comparison: Comparison,
+    seat: Seat,
+    rows: Sequence[Row],
+    points: Sequence[NoisePoint],
+    failed: dict[str, str],
+    out: str,
+) -> Compared:
+    """The tables in four forms; comparison.json is written last, since who finds it may rely on the others."""
+    court = seat.bench.court
     plain, intervals = split_estimates({row.name: row.section(court.domains) for row in rows})
+    noisy = [
+        {"rate": p.rate, "filtered": p.filtered, "row": p.row.name, **p.row.section(court.domains)} for p in points
+    ]
     report = {
         "rows": plain,
         "intervals": intervals,
+        "noise": [dict(zip(("values", "intervals"), split_estimates(point), strict=True)) for point in noisy],
         "failed": failed,
         "domains": list(court.domains),
         "people": len(set(court.probes.persons)),
@@ -286,8 +135,35 @@ def _written(comparison: Comparison, seat: _Seat, rows: Sequence[Row], failed: d
         "strangers": seat.strangers,
         "commit": commit() or "not a checkout",
     }
+    table, pictures = markdown(rows, _FACTS, points), _figures(seat, rows, points)
+    for name, (_, data) in pictures.items():
+        storage.write_bytes(storage.join(out, name), data)
+    tables = {"Label noise": noise_markdown(points)} if points else {}
+    page = render(report, rows, tables, dict(pictures.values()))
+    storage.write_bytes(storage.join(out, "comparison.html"), page.encode())
     storage.write_bytes(storage.join(out, "comparison.md"), table.encode())
     storage.write_bytes(storage.join(out, "comparison.csv"), as_csv(rows).encode())
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     storage.write_bytes(storage.join(out, "comparison.json"), text.encode() + b"\n")
     return Compared(tuple(rows), failed, table, report)
+
+
+def _figures(seat: Seat, rows: Sequence[Row], points: Sequence[NoisePoint]) -> dict[str, tuple[str, bytes]]:
+    """Name of the file -> caption and bytes."""
+    found = {
+        "trade-off.svg": (
+            "Expression against identity, 95 % intervals; the best corner is the upper right one.",
+            trade_off_figure(rows, (COPY_INPUT, REAL)),
+        )
+    }
+    shown = [(row.name, row.runs[0].pictures) for row in rows if row.runs[0].pictures is not None]
+    if shown:
+        faces = seat.bench.showcase.source
+        columns, made = zip(*shown, strict=True)
+        grid = sample_grid(
+            seat.bench.court.probes.take(faces).images, torch.stack(made, dim=1), columns, rows=seat.bench.court.domains
+        )
+        found["grid.png"] = ("The same people by every method, one wanted expression a row (the first seed).", grid)
+    if points:
+        found["noise.svg"] = ("What wrong labels cost, with and without the filter.", noise_figure(points))
+    return found

@@ -18,7 +18,7 @@ from stargan_ray.evaluation.intervals import Estimate
 from stargan_ray.evaluation.judging import Verdict, compare
 from stargan_ray.evaluation.report import split_estimates
 from stargan_ray.evaluation.translator_page import intensity_figure, render
-from stargan_ray.runtime.examination import Docket, examination_of, examine
+from stargan_ray.runtime.examination import BLOCK, Docket, examination_of, examine
 from stargan_ray.runtime.judgement import Bench
 from stargan_ray.runtime.judges import JudgeModels
 from stargan_ray.runtime.models import LoadedModel, load_model
@@ -34,6 +34,7 @@ def evaluate_translator(
     judges: JudgeModels,
     *,
     parallel: int = 1,
+    block: int = BLOCK,
     more: Callable[[], dict[str, Any]] = dict,
     on_judged: Callable[[int, int], None] = lambda _new, _of: None,
 ) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def evaluate_translator(
         model: a translator.
         judges: who judge, and the embedder that trained it.
         parallel: processes.
+        block: translations that are stored together.
         more: makes further sections of the report, once the judges are done.
         on_judged: told of (new translations, all), for progress.
 
@@ -57,7 +59,7 @@ def evaluate_translator(
     """
     out = storage.absolute(out)
     court = docket.court()
-    examination = examination_of(model, court, docket, judges, storage.join(out, "seen"))
+    examination = examination_of(model, court, docket, judges, storage.join(out, "seen"), block)
     strangers = {"translator": require_judged_strangers(docket, model.meta)}
     for name, where in (("expression judge", judges.expression), ("identity judge", judges.identity)):
         strangers[name] = require_judged_strangers(docket, load_model(where).meta)

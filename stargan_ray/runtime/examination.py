@@ -87,6 +87,7 @@ class Examination:
         requests: how many the court has.
         swept: how many of them are translated at every intensity.
         references: whether images of other people guide as well.
+        block: translations that are stored together.
     """
 
     model: str
@@ -97,12 +98,13 @@ class Examination:
     requests: int
     swept: int
     references: bool = True
+    block: int = BLOCK
 
     @property
     def uri(self) -> str:
         """Where its blocks are: everything that the numbers depend on is in the name."""
         docket = {**asdict(self.docket), "data": ""}  # a data set that was moved is the same one
-        told = [self.content_hash, docket, self.judges.hashes(), self.requests, self.swept, BLOCK, BATCH, SEED]
+        told = [self.content_hash, docket, self.judges.hashes(), self.requests, self.swept, self.block, BATCH, SEED]
         return storage.join(self.folder, hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16])
 
     @property
@@ -112,9 +114,9 @@ class Examination:
         kinds += [(REFERENCE, 1.0, self.requests)] if self.references else []
         kinds += [(LATENT, intensity, self.swept) for intensity in INTENSITIES if intensity < 1]
         return [
-            Part(guide, intensity, start, min(start + BLOCK, count))
+            Part(guide, intensity, start, min(start + self.block, count))
             for guide, intensity, count in kinds
-            for start in range(0, count, BLOCK)
+            for start in range(0, count, self.block)
         ]
 
     def make(self) -> _Tool:
@@ -156,7 +158,9 @@ class Examination:
         return storage.join(self.uri, f"{start:05d}.npz")
 
 
-def examination_of(model: LoadedModel, court: Court, docket: Docket, judges: JudgeModels, folder: str) -> Examination:
+def examination_of(
+    model: LoadedModel, court: Court, docket: Docket, judges: JudgeModels, folder: str, block: int = BLOCK
+) -> Examination:
     """The examination of a loaded translator; references guide too where every request has one.
 
     Raises:
@@ -165,7 +169,7 @@ def examination_of(model: LoadedModel, court: Court, docket: Docket, judges: Jud
     court.require(model)
     judges.refuse_trainers_of(model)
     counts = len(court.requests), len(court.swept)
-    return Examination(model.where, model.content_hash, docket, judges, folder, *counts, court.references)
+    return Examination(model.where, model.content_hash, docket, judges, folder, *counts, court.references, block)
 
 
 def examine(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from stargan_ray.data.shards import Dataset
 from stargan_ray.errors import InputError
@@ -18,7 +20,7 @@ from stargan_ray.evaluation.generated import known_faces
 from stargan_ray.evaluation.intensity import INTENSITIES, IntensityCurve
 from stargan_ray.evaluation.judging import Judges, Known, real_verdict, verdict
 from stargan_ray.evaluation.pairs import split_gallery
-from stargan_ray.evaluation.translations import Faces, Requests, balanced_targets, copies
+from stargan_ray.evaluation.translations import Faces, LatentGuide, Requests, balanced_targets, copies, translate
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.models import LoadedModel
 
@@ -152,6 +154,23 @@ class Bench:
             None if reference is None else verdict(reference, requests, self.known),
             None if reference is None else self._frechet(reference),
         )
+
+    @property
+    def showcase(self) -> Requests:
+        """Each expression on another person, for pictures side by side."""
+        persons, labels = self.court.probes.persons, self.court.probes.labels.numpy()
+        names, sources = np.unique(persons), []
+        for target in range(len(self.court.domains)):
+            mine = np.flatnonzero(persons == names[target % len(names)])
+            others = mine[labels[mine] != target]
+            sources.append(int(others[0] if len(others) else mine[0]))
+        return Requests(np.array(sources), np.arange(len(self.court.domains)))
+
+    def pictures(self, model: LoadedModel) -> Tensor:
+        """What a translator makes of the showcase, (K, 3, H, W)."""
+        method = self.court.require(model)
+        guide = LatentGuide(method.latent_dim)
+        return torch.cat(list(translate(method, model.networks, self.court.probes, self.showcase, guide, seed=SEED)))
 
     def _frechet(self, seen: Evidence) -> Any:
         if not seen.features.shape[1]:

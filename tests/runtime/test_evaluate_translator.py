@@ -1,0 +1,209 @@
+"""A translator before its judges: two processes equal one, a killed run goes on, and what would fool us is refused.
+
+pytest tests/runtime/test_evaluate_translator.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tiny_models import meta_for, recipe_for
+
+from stargan_ray.config import AnyMethod, Recipe
+from stargan_ray.data.faces import FacesConfig
+from stargan_ray.data.readers.faces import read_faces
+from stargan_ray.data.schema import EXPRESSIONS
+from stargan_ray.data.shards import open_dataset
+from stargan_ray.data.writing import write_dataset
+from stargan_ray.errors import InputError
+from stargan_ray.methods.expression import ExpressionMethod
+from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
+from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.runtime import examination
+from stargan_ray.runtime.evaluate_translator import evaluate_translator
+from stargan_ray.runtime.examination import Docket, examination_of, examine
+from stargan_ray.runtime.judges import JudgeModels
+from stargan_ray.runtime.models import load_model
+from stargan_ray.training.checkpoint import save_folder
+from stargan_ray.training.loop import fresh_state
+from stargan_ray.training.worker import LocalWorker
+
+ROOT = Path(__file__).parents[2]
+NARROW = {"first": 4, "largest": 8, "bottleneck": 8, "depth": 1, "style_dim": 4, "latent_dim": 3, "mapping_hidden": 6}
+
+
+@dataclass(frozen=True)
+class Place:
+    folder: Path
+
+    @property
+    def docket(self) -> Docket:
+        dataset = open_dataset(str(self.folder / "faces"))
+        return Docket(dataset.uri, dataset.manifest.content_hash, 32, people=8, translations=90)
+
+    @property
+    def judges(self) -> JudgeModels:
+        return JudgeModels.of(*(str(self.folder / name) for name in ("expression", "judge", "identity")))
+
+    def model(self, name: str = "translator"):
+        return load_model(self.folder / name)
+
+
+def _save(folder: Path, recipe: Recipe, **more) -> None:
+    meta = {**meta_for(recipe), "domains": list(EXPRESSIONS), **more}
+    save_folder(fresh_state(recipe, len(EXPRESSIONS), LocalWorker(), {}), folder, meta)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_dataset(
+        str(folder / "faces"),
+        read_faces(FacesConfig(people=20, images_per_person=10, size=32, splits=(0.5, 0.0, 0.5))),
+    )
+    methods: dict[str, AnyMethod] = {
+        "identity": IdentityMethod(width=0.05, middle_blocks=0, stem_stride=1, hidden=8, embedding=8),
+        "expression": ExpressionMethod(width=2),
+        "judge": IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6),
+        "translator": StarGANv2(**NARROW),  # type: ignore[arg-type]
+    }
+    for name, method in methods.items():
+        _save(folder / name, recipe_for(method, size=32))
+    return Place(folder)
+
+
+def test_two_processes_see_what_one_sees(place: Place, tmp_path: Path) -> None:
+    docket, judges, model = place.docket, place.judges, place.model()
+    court = docket.court()
+    found = {}
+    for parallel in (1, 2):
+        asked = examination_of(model, court, docket, judges, str(tmp_path / f"by-{parallel}"), block=40)
+        found[parallel] = examine(asked, parallel)
+    for one, two in (
+        (found[1].latent, found[2].latent),
+        (found[1].reference, found[2].reference),
+        *((found[1].swept[x], found[2].swept[x]) for x in found[1].swept),
+    ):
+        assert one is not None
+        assert two is not None
+        for name in ("logits", "identity", "training", "features", "background"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_what_was_seen_before_a_kill_is_not_seen_again(place: Place, tmp_path: Path, monkeypatch) -> None:
+    whole = evaluate_translator(place.docket, str(tmp_path / "whole"), place.model(), place.judges, block=40)
+    written: list[int] = []
+    real_write = examination.Examination.write
+
+    def killed_at_the_fourth(self, start, tool):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(start)
+        real_write(self, start, tool)
+
+    monkeypatch.setattr(examination.Examination, "write", killed_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_translator(place.docket, str(tmp_path / "again"), place.model(), place.judges, block=40)
+    assert not (tmp_path / "again" / "evaluation.json").exists()
+    done: list[int] = []
+    monkeypatch.setattr(
+        examination.Examination,
+        "write",
+        lambda self, start, tool: (done.append(start), real_write(self, start, tool))[1],
+    )
+    again = evaluate_translator(place.docket, str(tmp_path / "again"), place.model(), place.judges, block=40)
+    assert not set(done) & set(written)
+    assert again == whole
+    assert not (tmp_path / "again" / "seen").exists()
+
+
+def test_every_figure_has_its_interval_and_the_judges_own_score(place: Place, tmp_path: Path) -> None:
+    report = evaluate_translator(place.docket, str(tmp_path), place.model(), place.judges)
+    figures = {name for name, value in report["translator"].items() if isinstance(value, float)}
+    assert {"tar", "rank1", "training_distance", "similarity_cosine", "frechet", "monotone"} <= figures
+    for row in ("translator", "copy_input", "real"):
+        for name in figures & set(report[row]):
+            assert {"low", "high", "n"} == set(report["intervals"][row][name]), (row, name)
+    assert report["copy_input"]["similarity_distance"] == report["copy_input"]["training_distance"] == 0
+    values = pq.read_table(tmp_path / "values.parquet")
+    assert values.num_rows == report["data"]["translations"] == 90
+    for name in ("similarity_distance", "tar", "rank1"):
+        assert values[name].to_numpy().mean() == pytest.approx(report["translator"][name])
+    page = (tmp_path / "evaluation.html").read_text()
+    assert "checked: " in page
+    assert "guided by references" in page
+
+
+def test_who_trained_the_translator_or_a_judge_is_refused(place: Place, tmp_path: Path) -> None:
+    dataset = open_dataset(place.docket.data)
+    known = {"data_uri": dataset.uri, "data_hash": dataset.manifest.content_hash}
+    _save(tmp_path / "knows", recipe_for(StarGANv2(**NARROW), size=32), **known)  # type: ignore[arg-type]
+    its_people = replace(place.docket, split="train")
+    with pytest.raises(
+        InputError, match=r"of the people to evaluate are in the train split of .*, the first is 'faces"
+    ):
+        evaluate_translator(its_people, str(tmp_path / "out"), load_model(tmp_path / "knows"), place.judges)
+    evaluate_translator(place.docket, str(tmp_path / "fine"), load_model(tmp_path / "knows"), place.judges)
+    judging = recipe_for(IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6), size=32)
+    _save(tmp_path / "judge", judging, **known)
+    told = JudgeModels.of(str(place.folder / "expression"), str(tmp_path / "judge"))
+    with pytest.raises(InputError, match="of the people to evaluate are in the train split"):
+        evaluate_translator(its_people, str(tmp_path / "out"), place.model(), told)
+    assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+def test_a_judge_that_is_no_judge_is_refused(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="it is the embedder that trains translators"):
+        JudgeModels.of(*(str(place.folder / name) for name in ("expression", "identity", "identity")))
+    with pytest.raises(InputError, match="allowed as this judge is expression"):
+        JudgeModels.of(str(place.folder / "identity"), str(place.folder / "judge"))
+    helpers = {
+        "identity": {
+            "uri": str(place.folder / "judge"),
+            "content_hash": load_model(place.folder / "judge").content_hash,
+        }
+    }
+    model = place.model()
+    model.meta["helpers"] = helpers
+    with pytest.raises(InputError, match="it is the identity network that trained it"):
+        evaluate_translator(place.docket, str(tmp_path), model, place.judges)
+
+
+def test_the_job_writes_the_report_and_tells_mlflow(place: Place, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    judges = ("--expression-judge", str(place.folder / "expression"), "--identity-judge", str(place.folder / "judge"))
+    flags = ("--model", str(place.folder / "translator"), "--data", place.docket.data, "--out", str(tmp_path / "out"))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "evaluate.py"), *flags, *judges, "--people", "8", "--translations", "90"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": store},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    (run,) = mlflow.MlflowClient(store).search_runs(["1"])
+    assert run.data.metrics["evaluation/translator/rank1"] == report["translator"]["rank1"]
+    low = report["intervals"]["translator"]["rank1"]["low"]
+    assert run.data.metrics["evaluation/translator/rank1/low"] == low
+    refused = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "evaluate.py"), *flags],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == "error: --expression-judge and --identity-judge are needed to judge a translator"
