@@ -198,7 +198,7 @@ class Trainings:
         logits = train_and_test(self.recipe(job), len(domains), parts, plan, real[held_out])
         columns = {"row": pa.array(held_out)}
         columns |= {f"logit_{name}": pa.array(logits[:, k]) for k, name in enumerate(domains)}
-        write_table(self._where(job), pa.table(columns))
+        write_table(self.where(start), pa.table(columns))
 
     def stored(self, start: int) -> bool:
         """Whether a training is stored whole."""
@@ -207,17 +207,20 @@ class Trainings:
     def read(self, start: int) -> tuple[Ints, Logits] | None:
         """Held-out rows (n,) and their logits (n, K), or None where they are missing or damaged."""
         try:
-            table = pq.read_table(storage.open_input(self._where(self.jobs[start])))
+            table = pq.read_table(storage.open_input(self.where(start)))
             names = [f"logit_{name}" for name in self.dataset.manifest.domains]
             logits = np.stack([table[name].to_numpy() for name in names], axis=1)
             return table["row"].to_numpy(), logits
         except (storage.StorageError, pa.ArrowInvalid, KeyError, OSError):
             return None
 
-    def _where(self, job: Job) -> str:
-        """All that decides the numbers is in the name."""
-        told: list[object] = [self.dataset.manifest.content_hash, to_json(self.recipe(job)), job.kind, job.fold]
-        told += [self.config.folds, job.seed]
+    def where(self, start: int) -> str:
+        """The file of a training; all that decides its numbers is in the name."""
+        job = self.jobs[start]
+        recipe = self.recipe(job)
+        parts = [to_json(part) for part in (recipe.method, recipe.data, recipe.train)]
+        told: list[object] = [self.dataset.manifest.content_hash, *parts]
+        told += [job.kind, job.seed, job.fold, self.config.folds]
         if job.arm:
             told += [self.sets[job.arm].digest, self.config.share]
         return storage.join(self.folder, hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24] + ".parquet")

@@ -144,6 +144,22 @@ def test_a_killed_table_goes_on_and_ends_with_the_same_numbers(
     assert len(trained) == 18
 
 
+def test_what_decides_the_numbers_decides_the_file(config: AugmentationConfig, tmp_path: Path) -> None:
+    def files(changed: AugmentationConfig) -> set[str]:
+        work = open_trainings(changed, str(tmp_path))
+        return {work.where(start) for start in range(len(work.jobs)) if work.jobs[start].arm == arm}
+
+    for arm in ("", "truthful"):
+        first = files(config)
+        assert len(first) == 8
+        for changed in ({"steps": 4}, {"folds": 3}, {"seeds": (5, 6)}, {"recipe": recipe_named("vgg16-tiny")}):
+            assert not first & files(replace(config, **changed))
+        assert bool(first & files(replace(config, share=0.25))) == (arm == "")  # it is nothing to the plain arm
+        assert files(replace(config, kinds=("images",))) < first
+        renamed = replace(config.recipe, name="other", about="")
+        assert files(replace(config, recipe=renamed)) == first
+
+
 def test_a_pool_gives_the_same_numbers(config: AugmentationConfig, tmp_path: Path) -> None:
     import ray
 
