@@ -61,6 +61,7 @@ def write_translated(
         "key": index,
         "source_key": [(sources or [keys[s] for s, _ in requests])[n] for n in order],
         "target": [requests[n][1] for n in order],
+        "source_hash": [original.index["content_hash"][requests[n][0]].as_py() for n in order],
         "model_hash": ["0" * 64] * len(order),
     }
     if references is not None:

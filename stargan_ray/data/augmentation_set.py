@@ -1,8 +1,9 @@
 """A set of translated images as training data beside the set that it was translated from.
 
 It is an ordinary data set with ``lineage.parquet`` beside its index: a line a row in the index's order, with the
-columns ``key``, ``source_key`` (the row of the original set) and ``target`` (the name of an expression), and
-``reference_key`` where styles came from reference images.
+columns ``key``, ``source_key`` (the row of the original set) and ``target`` (the name of an expression), where known
+``source_hash`` (of the source's image), and ``reference_key`` where styles came from reference images. Targets that are
+no domain of the original are never trained on: a translator of eight expressions makes contempt, KDEF has none.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class AugmentationSet:
 
     Attributes:
         dataset: the images.
-        labels: (m,) the target of each, an index into the original set's domains.
+        labels: (m,) the target of each, an index into the original set's domains; -1 = none of them.
         origins: (m, c) rows of the original set that each was made of: its source and, where that is known, its
             reference; -1 = none.
         digest: of content and lineage.
@@ -43,13 +44,14 @@ class AugmentationSet:
     digest: str
 
     def allowed(self, seen: npt.NDArray[np.bool_]) -> Ints:
-        """The rows all of whose origins are seen.
+        """The rows with a label, all of whose origins are seen.
 
         Args:
             seen: (N,) bool, for every row of the original set.
         """
         known = self.origins >= 0
-        rows: Ints = np.flatnonzero((seen[self.origins] | ~known).all(axis=1)).astype(np.int64)
+        usable = (seen[self.origins] | ~known).all(axis=1) & (self.labels >= 0)
+        rows: Ints = np.flatnonzero(usable).astype(np.int64)
         return rows
 
 
@@ -72,6 +74,8 @@ def open_augmentation_set(uri: str, original: Dataset, size: int) -> Augmentatio
     origins = [source]
     if "reference_key" in lineage.column_names:  # a reference of another set is nobody's image here
         origins.append(_places(lineage["reference_key"].to_pylist(), keys))
+    if "source_hash" in lineage.column_names:
+        _check_images(dataset, original, source, lineage["source_hash"].to_pylist())
     _check_people(dataset, original, source)
     _check_size(dataset, original, size)
     labels = _labels(dataset, original, lineage["target"].to_pylist())
@@ -110,6 +114,17 @@ def _rows(dataset: Dataset, names: list[str | None], keys: dict[str, int], origi
     return rows
 
 
+def _check_images(dataset: Dataset, original: Dataset, source: Ints, hashes: list[str | None]) -> None:
+    """Two sets may use the same keys, such as one population drawn at two sizes."""
+    theirs = original.index["content_hash"].take(pa.array(source)).to_pylist()
+    wrong = sum(a != b for a, b in zip(hashes, theirs, strict=True))
+    if wrong:
+        raise InputError(
+            f"{dataset.uri}: {wrong} of {len(source)} images come from other data than {original.uri}: their "
+            "sources have the same keys and are other images; translate that set"
+        )
+
+
 def _check_people(dataset: Dataset, original: Dataset, source: Ints) -> None:
     """An image keeps the identity of its source, or nobody can be held out."""
     theirs = original.index["identity"].to_numpy(zero_copy_only=False)[source]
@@ -121,12 +136,12 @@ def _check_people(dataset: Dataset, original: Dataset, source: Ints) -> None:
 
 def _labels(dataset: Dataset, original: Dataset, targets: list[str]) -> Ints:
     domains = list(original.manifest.domains)
-    if strange := sorted(set(targets) - set(domains)):
-        raise unknown(f"target of {dataset.uri}", strange[0], domains)
     names = [None if e is None else dataset.manifest.domains[e] for e in dataset.index["expression"].to_pylist()]
     if names != targets:
         raise InputError(f"{dataset.uri}: expressions of the index differ from the targets in {LINEAGE}")
-    return np.array([domains.index(name) for name in targets], dtype=np.int64)
+    if not set(targets) & set(domains):
+        raise unknown(f"target of {dataset.uri}", targets[0], domains)
+    return np.array([domains.index(name) if name in domains else -1 for name in targets], dtype=np.int64)
 
 
 def _check_size(dataset: Dataset, original: Dataset, size: int) -> None:

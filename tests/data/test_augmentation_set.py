@@ -68,6 +68,21 @@ def test_a_reference_must_be_seen_too(studio: Dataset, tmp_path: Path) -> None:
     assert found.origins[found.allowed(seen)].tolist() == [[3, 9]]
 
 
+def test_targets_that_the_original_lacks_are_never_trained_on(studio: Dataset, tmp_path: Path) -> None:
+    uri = write_translated(
+        str(tmp_path / "some"), studio, request_all(studio, ("contempt", "fear")), picture, domains=EXPRESSIONS
+    )
+    found = open_augmentation_set(uri, studio, 32)
+    rows = found.allowed(np.ones(len(studio), np.bool_))
+    assert len(found.dataset) == 2 * len(rows) == 56
+    assert {studio.manifest.domains[label] for label in found.labels[rows]} == {"fear"}
+    only = write_translated(
+        str(tmp_path / "none"), studio, request_all(studio, ("contempt",)), picture, domains=EXPRESSIONS
+    )
+    with pytest.raises(InputError, match=r"unknown target of .* 'contempt'"):
+        open_augmentation_set(only, studio, 32)
+
+
 def test_sets_that_do_not_fit_are_refused_in_one_line(studio: Dataset, tmp_path: Path) -> None:
     requests = [(3, "fear"), (5, "anger")]
 
@@ -96,8 +111,9 @@ def test_sets_that_do_not_fit_are_refused_in_one_line(studio: Dataset, tmp_path:
     refused("lacks the column 'target'")
     pq.write_table(table[::-1], lineage)
     refused("does not name the rows of its index in their order")
-    pq.write_table(table.set_column(2, "target", [["joy", "anger"]]), lineage)
-    refused("unknown target of .* 'joy'")
+    place = table.column_names.index("source_hash")
+    pq.write_table(table.set_column(place, "source_hash", [["0" * 64] * 2]), lineage)
+    refused("2 of 2 images come from other data than .* the same keys and are other images")
     pq.write_table(table.set_column(2, "target", [["anger", "anger"]]), lineage)
     refused("differ from the targets in lineage.parquet")
     lineage.write_bytes(b"PAR1 and no more")
