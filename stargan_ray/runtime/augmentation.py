@@ -38,13 +38,16 @@ def run_augmentation(
     Args:
         config: of the table.
         out: URI of a folder for the trainings' logits.
-        parallel: processes; 1 is this one, more are Ray actors. The numbers are the same.
+        parallel: processes; 1 is this one, more are Ray actors. On CPUs the numbers are the same, to the bit where
+            the recipe fixes ``train.threads``.
         on_done: told of (trainings that are stored, all trainings), for progress.
 
     Raises:
         InputError: a translated set does not belong to the data, there are fewer people than folds or rows without a
             person, or something cannot be read or written.
     """
+    if parallel < 1:
+        raise InputError(f"parallel = {parallel}: allowed are values >= 1")
     work = open_trainings(config, out)
     missing = [start for start in range(len(work.jobs)) if not work.stored(start)]
     done = len(work.jobs) - len(missing)

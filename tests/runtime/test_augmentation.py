@@ -144,6 +144,16 @@ def test_a_killed_table_goes_on_and_ends_with_the_same_numbers(
     assert len(trained) == 18
 
 
+def test_trainings_on_s3_are_found_again(config: AugmentationConfig, tmp_path: Path, s3: str) -> None:
+    small = replace(config, kinds=("people",), seeds=(0,))
+    table = run_augmentation(small, f"{s3}/table")
+    told: list[tuple[int, int]] = []
+    again = run_augmentation(small, f"{s3}/table", on_done=lambda done, of: told.append((done, of)))
+    assert told == [(4, 4)]
+    assert same(table, again)
+    assert same(table, run_augmentation(small, str(tmp_path)))
+
+
 def test_what_decides_the_numbers_decides_the_file(config: AugmentationConfig, tmp_path: Path) -> None:
     def files(changed: AugmentationConfig) -> set[str]:
         work = open_trainings(changed, str(tmp_path))
@@ -207,6 +217,8 @@ def test_what_cannot_be_a_table_is_refused(config: AugmentationConfig, tmp_path:
             replace(config, **{field: value})
     with pytest.raises(InputError, match=re.escape("folds = 9: there are 8 people or images to deal")):
         run_augmentation(replace(config, folds=9), str(tmp_path))
+    with pytest.raises(InputError, match="parallel = 0: allowed are values >= 1"):
+        run_augmentation(config, str(tmp_path), parallel=0)
 
 
 def test_images_without_people_have_no_folds_of_people(studio: Dataset, tmp_path: Path) -> None:
