@@ -1,6 +1,7 @@
 """Read a published layout and write it as a data set: Parquet shards and a manifest at a URI.
 
     python jobs/ingest.py faces --out data/faces --faces.people 200
+    python jobs/ingest.py studio --out data/studio --studio.size 32
     python jobs/ingest.py folder photos/ --out s3://bucket/photos --parallel 4
     python jobs/ingest.py folder photos.csv --out data/photos
     python jobs/ingest.py fer2013 fer2013.csv --out data/fer2013
@@ -26,6 +27,8 @@ from stargan_ray.data.readers.ferplus import FerplusConfig, read_ferplus
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
 from stargan_ray.data.readers.kdef import KdefConfig, read_kdef
 from stargan_ray.data.readers.lfw import LfwConfig, read_lfw
+from stargan_ray.data.readers.studio import read_studio
+from stargan_ray.data.studio import StudioConfig
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli, ingest
@@ -59,6 +62,13 @@ class Faces(Output):
     """Generated faces, with their truth beside them for evaluation."""
 
     faces: FacesConfig = field(default_factory=FacesConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio(Output):
+    """Generated faces in KDEF's layout: 70 people, seven expressions, two sessions, frontal."""
+
+    studio: StudioConfig = field(default_factory=StudioConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +121,8 @@ def find(job: Any) -> Source:
     """What the job is to write: found, but not read or drawn yet."""
     if isinstance(job, Faces):
         return read_faces(job.faces, job.shard_rows)
+    if isinstance(job, Studio):
+        return read_studio(job.studio, job.shard_rows)
     readers: dict[type, Callable[[Any, int], Source]] = {
         Folder: read_folder,
         Fer2013: read_fer2013,
@@ -124,7 +136,7 @@ def find(job: Any) -> Source:
 
 def main() -> None:
     """Parse, write, print where the result is."""
-    job = cli.parse(Faces | Folder | Fer2013 | Ferplus | Affectnet | Lfw | Kdef, __doc__)
+    job = cli.parse(Faces | Studio | Folder | Fer2013 | Ferplus | Affectnet | Lfw | Kdef, __doc__)
     drop = job.duplicates == "drop"
     manifest = ingest.ingest(find(job), job.out, parallel=job.parallel, overwrite=job.overwrite, drop_duplicates=drop)
     rich.print(ingest.table(manifest))

@@ -31,7 +31,7 @@ class ExpressionMethod:
     """Hyperparameters; the network's are those of :class:`ExpressionClassifier`.
 
     Attributes:
-        backbone: ``vgg19_bn``, or a timm name for a judge of another family.
+        backbone: ``vgg19_bn``, ``vgg16_bn``, or a timm name for a judge of another family.
         width: channels of the first VGG layer (64 = published).
         dropout: before the linear layer.
         input_size: pixels the network works at; 0 = those of the data.

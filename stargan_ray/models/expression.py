@@ -7,6 +7,7 @@ dropout and one linear layer, on crops of 44 pixels, where five poolings leave o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -15,21 +16,27 @@ from stargan_ray.errors import InputError
 from stargan_ray.models.backbones import View, timm_trunk
 from stargan_ray.models.blocks import DomainAxes, he_init
 
-# Configuration E of Simonyan & Zisserman (2015), widths in units of the first layer's 64 channels.
+# Configurations D and E of Simonyan & Zisserman (2015), widths in units of the first layer's 64 channels.
+_VGG16 = (1, 1, "M", 2, 2, "M", 4, 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M")
 _VGG19 = (1, 1, "M", 2, 2, "M", 4, 4, 4, 4, "M", 8, 8, 8, 8, "M", 8, 8, 8, 8, "M")
+_VGG = {"vgg16_bn": _VGG16, "vgg19_bn": _VGG19}
 
 
 def vgg19_layers(width: int, batch_norm: bool) -> nn.Sequential:
     """VGG19's convolutions and poolings with torchvision's random weights; ``width`` channels in the first."""
+    return _layers(_VGG19, width, batch_norm)
+
+
+def _layers(widths: Sequence[int | str], width: int, batch_norm: bool) -> nn.Sequential:
     # torchvision takes seconds to import: only who builds a network pays
     from torchvision.models.vgg import make_layers
 
-    return make_layers([w if isinstance(w, str) else w * width for w in _VGG19], batch_norm=batch_norm)
+    return make_layers([w if isinstance(w, str) else w * width for w in widths], batch_norm=batch_norm)
 
 
-def _vgg19(width: int) -> tuple[nn.Module, int]:
-    """VGG19-BN's convolutions, globally pooled: (b, 3, H, W) -> (b, 8·width), and that width."""
-    trunk = nn.Sequential(vgg19_layers(width, batch_norm=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def _vgg_trunk(name: str, width: int) -> tuple[nn.Module, int]:
+    """A VGG's convolutions with batch norm, globally pooled: (b, 3, H, W) -> (b, 8·width), and that width."""
+    trunk = nn.Sequential(_layers(_VGG[name], width, batch_norm=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     he_init(trunk)
     return trunk, 8 * width
 
@@ -41,7 +48,8 @@ class ExpressionClassifier(nn.Module):
 
     Args:
         classes: number of expressions.
-        backbone: ``vgg19_bn`` for the published stack, or the timm name of a network of another family.
+        backbone: ``vgg19_bn`` for the published stack, ``vgg16_bn`` for the one of the paper's Table II, or the timm
+            name of a network of another family.
         width: channels of the first VGG layer; the others follow in proportion. Other backbones ignore it.
         dropout: probability before the linear layer.
         input_size: pixels that images are resized to; at least 32, so that one position is left.
@@ -71,7 +79,7 @@ class ExpressionClassifier(nn.Module):
         if not 0 <= dropout < 1:
             raise InputError(f"dropout = {dropout}: allowed is 0 <= dropout < 1")
         self.view = View(input_size, centre, grey, standardize, cut)
-        self.trunk, features = _vgg19(width) if backbone == "vgg19_bn" else timm_trunk(backbone)
+        self.trunk, features = _vgg_trunk(backbone, width) if backbone in _VGG else timm_trunk(backbone)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
         he_init(self.head)

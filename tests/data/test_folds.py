@@ -17,7 +17,7 @@ import torch
 from stargan_ray.config import DataConfig, to_json
 from stargan_ray.data import storage
 from stargan_ray.data.faces import FacesConfig
-from stargan_ray.data.folds import fold_of, seen_rows
+from stargan_ray.data.folds import dealt, fold_of, seen_rows
 from stargan_ray.data.plan import epoch_plan
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.shards import Dataset, open_dataset
@@ -39,6 +39,25 @@ def test_a_fold_depends_on_the_image_alone_and_folds_are_alike_in_size() -> None
     counts = np.bincount(fold)
     assert len(counts) == 3
     assert counts.min() > 900
+
+
+def test_dealt_folds_keep_a_name_together_and_have_as_many_names() -> None:
+    names = [f"p{k % 23}" for k in range(200)]
+    fold = dealt(names, 5, seed=0)
+    assert len({(name, int(f)) for name, f in zip(names, fold, strict=True)}) == 23
+    assert sorted(len({n for n, f in zip(names, fold, strict=True) if f == k}) for k in range(5)) == [4, 4, 5, 5, 5]
+
+
+def test_a_deal_depends_on_its_seed_and_not_on_the_order_of_rows() -> None:
+    names = [f"p{k}" for k in range(40)]
+    fold = dealt(names, 4, seed=0)
+    assert dealt(names[::-1], 4, seed=0).tolist() == fold.tolist()[::-1]
+    assert dealt(names, 4, seed=1).tolist() != fold.tolist()
+
+
+def test_fewer_people_than_folds_are_refused() -> None:
+    with pytest.raises(InputError, match="folds = 5: there are 2 people or images to deal"):
+        dealt(["a", "b", "a", "b", "a", "b"], 5, seed=0)
 
 
 @pytest.mark.parametrize(("folds", "fold"), [(1, 0), (-1, 0), (3, 3), (3, -1), (0, 1)])

@@ -29,6 +29,20 @@ def test_published_network_has_sixteen_convolutions_with_batch_norm() -> None:
     assert sum(isinstance(layer, nn.MaxPool2d) for layer in layers) == 5
 
 
+def test_vgg16_has_the_convolutions_of_torchvisions() -> None:
+    from torchvision.models import vgg16_bn
+
+    ours = ExpressionClassifier(7, backbone="vgg16_bn")
+    assert parameters(ours.trunk) == parameters(vgg16_bn().features) == 14_723_136
+    assert parameters(ours.head) == 512 * 7 + 7
+
+
+def test_vgg16_answers_at_a_small_width() -> None:
+    network = ExpressionClassifier(7, backbone="vgg16_bn", width=2, input_size=32).eval()
+    assert network(torch.zeros(2, 3, 40, 40)).shape == (2, 7)
+    assert network.head.in_features == 16
+
+
 @pytest.mark.parametrize("input_size", [32, 44, 48, 64])
 @pytest.mark.parametrize("size", [32, 96])
 def test_images_of_any_size_become_logits(input_size: int, size: int) -> None:

@@ -34,6 +34,7 @@ def test_every_word_writes_a_data_set(run_job: RunJob, tmp_path: Path) -> None:
         "affectnet": ((str(test_affectnet.official(tmp_path / "affectnet")), "--crop"), 24),
         "lfw": ((str(pack(lfw, tmp_path / "lfw.tar.gz")), "--pairs", f"{tmp_path}/pairs", "--duplicates", "drop"), 120),
         "kdef": ((str(test_kdef.tree(tmp_path / "kdef")), "--angles", "S", "HL"), 84),
+        "studio": (("--studio.people", "2", "--studio.size", "32"), 28),
     }
     for word, (flags, rows) in cases.items():
         ended = run_job("ingest", word, *flags, "--out", f"{tmp_path}/out-{word}")
