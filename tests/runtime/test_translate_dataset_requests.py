@@ -1,4 +1,4 @@
-"""Translating small data sets: what is skipped, what an intensity starts from, what is another data set, what is refused.
+"""Translating small data sets: what is skipped, where an intensity starts, what is another data set, what is refused.
 
 pytest tests/runtime/test_translate_dataset_requests.py   (a loopback S3 server; twenty seconds)
 """
