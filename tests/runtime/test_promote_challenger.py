@@ -1,6 +1,6 @@
 """The champion's alias moves only to a challenger that is better on the same requests; else nothing changes.
 
-pytest tests/runtime/test_challenge.py   (a SQLite store of MLflow; twenty seconds)
+pytest tests/runtime/test_promote_challenger.py   (a SQLite store of MLflow; twenty seconds)
 """
 
 from __future__ import annotations
