@@ -8,6 +8,7 @@ A data set is a folder at a URI:
                            is not in the data set (duplicates that were dropped)
     skipped.parquet        what was not taken over: path, reason
     truth/<n>.parquet      TRUTH_SCHEMA, generated faces only; read by stargan_ray.evaluation alone
+    lineage.parquet        translated data sets only: the source of each row and the model; no part of the content
     embeddings/<embedder>/ identity embeddings of the images (stargan_ray.data.embeddings); no part of the content
     reviews/*.json         what people said of the rows (stargan_ray.data.reviews); no part of the content
 """

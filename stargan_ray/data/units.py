@@ -92,7 +92,7 @@ def write_unit(task: Task) -> Written:
     Raises:
         InputError: If a row does not fit the schema or the URI cannot be written.
     """
-    found = _reuse(task)
+    found = find_written(task)
     if found is not None:
         return found
     unit = task.unit
@@ -137,7 +137,7 @@ def write_unit(task: Task) -> Written:
     )
 
 
-def _reuse(task: Task) -> Written | None:
+def find_written(task: Task) -> Written | None:
     """What an earlier run of the same unit left, if all of it is there and whole."""
     files, labels, splits = [], [], []
     meta: dict[str, Any] = {}

@@ -8,9 +8,11 @@ from typing import Any
 from stargan_ray.config import Recipe
 from stargan_ray.evaluation.calibration import calibration_of
 from stargan_ray.methods.base import Translator
+from stargan_ray.runtime.evaluated import Evaluation
 from stargan_ray.training.checkpoint import FORMAT
 
 LICENCE = "Apache-2.0"
+_SECTION = "\n## Evaluation\n"
 _OF_THE_RUN = ("speed/", "memory/", "rate/", "schedule/")  # metrics of how it was trained, not of what it can do
 INTENDED_USE = {
     "translator": "changing the expression of faces, for research and for the augmentation of data sets, "
@@ -109,3 +111,29 @@ def card(meta: Mapping[str, Any]) -> str:
         lines += ["", "| metric | value |", "|---|---|"]
         lines += [f"| {name} | {value:.6g} |" for name, value in sorted(meta["metrics"].items())]
     return "\n".join(lines) + "\n"
+
+
+def with_evaluation(text: str, evaluation: Evaluation) -> str:
+    """A card with its section on an evaluation, in place of an older one."""
+    judges = ", ".join(f"{kind} `{judge}`" for kind, judge in evaluation.judges.items())
+    lines = [
+        f"On data `{evaluation.data_hash}` by the judges {judges}; intervals are of 95 %, by person.",
+        "",
+        "| figure | value | interval | n | the judge on real images |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in evaluation.figures().items():
+        real = f"{evaluation.real[name]:.4g}" if name in evaluation.real else "–"
+        lines.append(f"| {name} | {found.value:.4g} | {found.low:.4g} to {found.high:.4g} | {found.n} | {real} |")
+    return text.partition(_SECTION)[0] + _SECTION + "\n" + "\n".join(lines) + "\n"
+
+
+def evaluation_tags(evaluation: Evaluation) -> dict[str, str]:
+    """The same for programs, as tags of a registered version."""
+    tags = {"evaluation.data_hash": evaluation.data_hash}
+    tags |= {f"evaluation.judge.{kind}": judge for kind, judge in evaluation.judges.items()}
+    for name, found in evaluation.figures().items():
+        tags[f"evaluation.{name}"] = f"{found.value:.6g}"
+        tags[f"evaluation.{name}.interval"] = f"{found.low:.6g} to {found.high:.6g}"
+        tags[f"evaluation.{name}.n"] = str(found.n)
+    return tags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,19 @@ from stargan_ray.runtime.mlflow_store import connect, default_store, tracking_ur
 
 HASH_TAG = "content_hash"  # of a version: the SHA-256 of its weights
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The version that an alias means now.
+
+    Attributes:
+        version: its number.
+        content_hash: of its weights; empty where another program registered it.
+    """
+
+    version: str
+    content_hash: str
 
 
 def fetch(where: str, into: Path, uri: str = "") -> tuple[Path, str]:
@@ -70,6 +84,24 @@ def registered_hashes(name: str, uri: str = "") -> dict[str, str]:
     except MlflowException as error:
         raise InputError(f"MLflow at {uri} does not answer: {' '.join(str(error).split())}") from error
     return {v.tags[HASH_TAG]: str(v.version) for v in versions if HASH_TAG in v.tags}
+
+
+def find_holder(name: str, alias: str, uri: str) -> Holder | None:
+    """The version of a registered model that holds an alias; None while there is no such model or alias.
+
+    Raises:
+        InputError: MLflow cannot be reached.
+    """
+    models = {model.name: model for model in connect(uri).search_registered_models(max_results=1000)}
+    if name not in models or alias not in models[name].aliases:
+        return None
+    version = str(models[name].aliases[alias])
+    return Holder(version, hash_of(name, version, uri))
+
+
+def hash_of(name: str, version: str, uri: str) -> str:
+    """Content hash of the weights of a registered version; empty where another program registered it."""
+    return str(connect(uri).get_model_version(name, version).tags.get(HASH_TAG, ""))
 
 
 def _version(client: Any, uri: str, name: str, alias: str | None, version: str | None) -> str:

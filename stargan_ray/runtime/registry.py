@@ -14,7 +14,8 @@ from PIL import Image
 from stargan_ray import __version__
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.calibration import calibration_of
-from stargan_ray.runtime.card import card
+from stargan_ray.runtime.card import card, evaluation_tags, with_evaluation
+from stargan_ray.runtime.evaluated import Evaluation
 from stargan_ray.runtime.lookup import HASH_TAG, find_version
 from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, default_store, experiment_id, find_run, tracking_uri
 from stargan_ray.runtime.models import LoadedModel, export_model, load_model
@@ -35,6 +36,7 @@ def register(
     alias: str = "champion",
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
+    evaluation: Evaluation | None = None,
     uri: str = "",
 ) -> str:
     """Register a model folder as a pyfunc, with signature, input example and card.
@@ -46,6 +48,7 @@ def register(
         alias: moved to the new version; empty = none.
         metrics: for the card, beside those of the checkpoint.
         tags: of the version.
+        evaluation: of this model, for the card and the tags.
         uri: of MLflow; empty = ``tracking_uri()``.
 
     Returns:
@@ -59,7 +62,9 @@ def register(
     if name and name != wanted and name in NAMES.values():
         raise InputError(f"{folder} is a model of kind {model.kind}: its name is {wanted}, not {name}")
     meta = {**model.meta, "metrics": {**model.meta["metrics"], **(metrics or {})}}
-    text = card(meta)
+    text, told = card(meta), {**(tags or {})}
+    if evaluation is not None:
+        text, told = with_evaluation(text, evaluation), told | evaluation_tags(evaluation)
     uri = uri or tracking_uri()
     client = connect(uri)
     from mlflow.exceptions import MlflowException
@@ -77,18 +82,23 @@ def register(
                 (place / "README.md").write_text(text, encoding="utf-8")
                 client.log_model_artifacts(logged.model_id, str(place))
             client.finalize_logged_model(logged.model_id, "READY")
-            return _add_version(client, name or wanted, logged, run_id, text, alias, _tags(model, meta, tags or {}))
+            return _add_version(client, name or wanted, logged, run_id, text, alias, _tags(model, meta, told))
     except (MlflowException, OSError) as error:
         raise InputError(f"cannot register {folder} in MLflow at {uri}: {' '.join(str(error).split())}") from error
 
 
-def promote(where: str, *, name: str = "", alias: str = "champion", uri: str = "") -> str:
+def promote(
+    where: str, *, name: str = "", alias: str = "champion", evaluation: Evaluation | None = None, uri: str = ""
+) -> str:
     """Give an alias to a model: the best checkpoint of a run is registered first, a registered one stays as it is.
+
+    An evaluation of a registered model goes to its description and tags before the alias moves.
 
     Args:
         where: what ``load_model`` takes.
         name: of a new registered model; empty = the name of its kind.
         alias: moved to it.
+        evaluation: of this model.
         uri: of MLflow; empty = ``tracking_uri()``.
 
     Returns:
@@ -101,18 +111,29 @@ def promote(where: str, *, name: str = "", alias: str = "champion", uri: str = "
     if not where.startswith("models:/"):
         with tempfile.TemporaryDirectory(prefix="promote-") as temporary:
             folder = export_model(where, Path(temporary) / "model")
-            version = register(folder, name=name, alias=alias, uri=uri)
+            version = register(folder, name=name, alias=alias, evaluation=evaluation, uri=uri)
             return f"models:/{name or NAMES[load_model(folder).kind]}/{version}"
     found, version = find_version(where, uri)
     if name not in ("", found):
         raise InputError(f"{where} is registered as {found}: --name {name} is for a run or a folder")
     from mlflow.exceptions import MlflowException
 
+    client = connect(uri)
     try:
-        connect(uri).set_registered_model_alias(found, alias, version)
+        if evaluation is not None:
+            _tell(client, found, version, evaluation)
+        client.set_registered_model_alias(found, alias, version)
     except MlflowException as error:
         raise InputError(f"alias {alias!r} cannot be given to {where}: {' '.join(str(error).split())}") from error
     return f"models:/{found}/{version}"
+
+
+def _tell(client: Any, name: str, version: str, evaluation: Evaluation) -> None:
+    """Add an evaluation to a version that is registered already."""
+    text = client.get_model_version(name, version).description or ""
+    client.update_model_version(name, version, with_evaluation(text, evaluation))
+    for key, value in evaluation_tags(evaluation).items():
+        client.set_model_version_tag(name, version, key, value)
 
 
 def _experiment_of(client: Any, uri: str, run_id: str | None) -> str:
