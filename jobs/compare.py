@@ -4,10 +4,12 @@ r"""Train several methods, or variants of one, on the same data and judge them o
         --recipes stargan-v1-tiny laun-tiny fa-gan-tiny stargan-v2-tiny stargan-v2-id-tiny \
         --identity runs/embedder --features runs/filter --judge runs/filter \
         --expression-judge runs/expression-judge --identity-judge runs/identity-judge
+    python jobs/compare.py … --noisy 0=data/faces-0 0.2=data/faces-20 0.4=data/faces-40 --filter runs/filter \
+        --augment data/studio
     python jobs/compare.py --recipes stargan-v2-id-tiny --ablation identity … --seeds 0 1 2
 
-The rows copy-input and real images are always there. The same command again goes on where it stopped; with more
-recipes or seeds it trains only those.
+The rows copy-input, real images and StarGAN v2 are always there. The same command again goes on where it stopped;
+with more recipes or seeds it trains only those.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from stargan_ray.recipes import baseline_of, recipe_named
 from stargan_ray.recipes.ablations import ablation_named
 from stargan_ray.runtime import cli
 from stargan_ray.runtime.noise_study import NoiseStudy
+from stargan_ray.runtime.table_two import AugmentationStudy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,11 @@ class Compare:
         noisy: data sets of the same pictures with more and more wrong labels: RATE=URI, e.g. 0.2=data/faces-20; the
             StarGAN v2 rows are trained on each, with and without the filter.
         filter: classifier that takes rows away for --noisy.
+        augment: data set for Table II, in KDEF's manner (jobs/ingest.py kdef or studio): a VGG16 is trained on it with
+            and without the images of each method.
+        augment_recipe: of that classifier.
+        folds: of Table II, each held out once.
+        augment_seeds: of Table II.
         expression_judge: classifier that judges; it must not have trained anything here.
         identity_judge: embedder that judges, or dlib; as above.
         split: whose people are translated.
@@ -75,6 +83,10 @@ class Compare:
     baseline: bool = True
     noisy: tuple[str, ...] = ()
     filter: str = ""
+    augment: str = ""
+    augment_recipe: str = "vgg16-tiny"
+    folds: int = 5
+    augment_seeds: tuple[int, ...] = (0, 1, 2)
     expression_judge: str
     identity_judge: str
     split: str = "test"
@@ -150,9 +162,22 @@ def main() -> None:
         models=job.named("models"),
     )
     noise = job.noise(rows)
+    augmentation = None
+    if job.augment:
+        augmentation = AugmentationStudy(
+            job.augment, recipe_named(job.augment_recipe), job.folds, seeds=job.augment_seeds
+        )
     console, stop = Console(), threading.Event()
     with interrupts(stop.set), display(Console(stderr=True)) as progress:
-        done = compare(comparison, job.out, noise=noise, parallel=job.parallel, progress=progress, stop=stop)
+        done = compare(
+            comparison,
+            job.out,
+            noise=noise,
+            augmentation=augmentation,
+            parallel=job.parallel,
+            progress=progress,
+            stop=stop,
+        )
     console.print(Markdown(done.markdown)) if sys.stdout.isatty() else print(done.markdown)
     print(f"tables: {job.out}/comparison.html, .md, .csv, .json")
     for name, why in done.failed.items():

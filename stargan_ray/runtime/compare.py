@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from rich.progress import Progress
 from stargan_ray.data import storage
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import InputError
+from stargan_ray.evaluation.augmentation import TableTwo
 from stargan_ray.evaluation.comparison import Row, as_csv
 from stargan_ray.evaluation.comparison_figures import NoisePoint, noise_figure, trade_off_figure
 from stargan_ray.evaluation.comparison_page import markdown, noise_markdown, render
@@ -28,6 +29,7 @@ from stargan_ray.runtime.comparison_runs import Comparison, Seat, each_run, judg
 from stargan_ray.runtime.judges import refuse_trainers
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.noise_study import NoiseStudy, noise_points
+from stargan_ray.runtime.table_two import AugmentationStudy, table_two, translators_of
 
 COPY_INPUT, REAL = "copy-input", "real images"
 _FACTS = {
@@ -60,6 +62,7 @@ def compare(
     out: str,
     *,
     noise: NoiseStudy | None = None,
+    augmentation: AugmentationStudy | None = None,
     parallel: int,
     progress: Progress,
     stop: threading.Event,
@@ -70,6 +73,7 @@ def compare(
         comparison: what is compared.
         out: URI of a folder for the tables.
         noise: a study of label noise besides; None = none.
+        augmentation: of Table II; None = without it.
         parallel: runs that train at the same time; each takes the CPUs and GPUs that its recipe says.
         progress: shows the runs.
         stop: once set, running trainings end with a checkpoint and nothing new begins.
@@ -104,19 +108,26 @@ def compare(
     if noise is not None:
         points, more = noise_points(noise, comparison, seat, out, parallel=parallel, progress=progress, stop=stop)
         failed |= more
-    return _written(comparison, seat, rows, points, failed, out)
+    two, unchecked = None, []
+    if augmentation is not None:
+        made_by = [(key[0], runs[key].uri) for key in runs if key in judged]
+        translators = translators_of([*made_by, *comparison.models.items()])
+        two, unchecked = table_two(augmentation, translators, out, parallel=parallel, progress=progress)
+    strangers = {**seat.strangers, **({"Table II": {"checked": [], "unchecked": unchecked}} if unchecked else {})}
+    return _written(comparison, replace(seat, strangers=strangers), _Found(rows, points, two, failed), out)
 
 
-def _written(
-    comparison: Comparison,
-    seat: Seat,
-    rows: Sequence[Row],
-    points: Sequence[NoisePoint],
-    failed: dict[str, str],
-    out: str,
-) -> Compared:
+@dataclass(frozen=True)
+class _Found:
+    rows: Sequence[Row]
+    points: Sequence[NoisePoint]
+    two: TableTwo | None
+    failed: dict[str, str]
+
+
+def _written(comparison: Comparison, seat: Seat, found: _Found, out: str) -> Compared:
     """The tables in four forms; comparison.json is written last, since who finds it may rely on the others."""
-    court = seat.bench.court
+    court, rows, points, failed = seat.bench.court, found.rows, found.points, found.failed
     plain, intervals = split_estimates({row.name: row.section(court.domains) for row in rows})
     noisy = [
         {"rate": p.rate, "filtered": p.filtered, "row": p.row.name, **p.row.section(court.domains)} for p in points
@@ -125,6 +136,7 @@ def _written(
         "rows": plain,
         "intervals": intervals,
         "noise": [dict(zip(("values", "intervals"), split_estimates(point), strict=True)) for point in noisy],
+        **_table_two(found.two),
         "failed": failed,
         "domains": list(court.domains),
         "people": len(set(court.probes.persons)),
@@ -135,10 +147,14 @@ def _written(
         "strangers": seat.strangers,
         "commit": commit() or "not a checkout",
     }
-    table, pictures = markdown(rows, _FACTS, points), _figures(seat, rows, points)
+    more = "" if found.two is None else found.two.as_markdown()
+    table, pictures = markdown(rows, _FACTS, points, more), _figures(seat, rows, points)
     for name, (_, data) in pictures.items():
         storage.write_bytes(storage.join(out, name), data)
     tables = {"Label noise": noise_markdown(points)} if points else {}
+    if found.two is not None:
+        tables["Table II: augmentation"] = more
+        storage.write_bytes(storage.join(out, "table-two.csv"), found.two.as_csv().encode())
     page = render(report, rows, tables, dict(pictures.values()))
     storage.write_bytes(storage.join(out, "comparison.html"), page.encode())
     storage.write_bytes(storage.join(out, "comparison.md"), table.encode())
@@ -146,6 +162,13 @@ def _written(
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     storage.write_bytes(storage.join(out, "comparison.json"), text.encode() + b"\n")
     return Compared(tuple(rows), failed, table, report)
+
+
+def _table_two(two: TableTwo | None) -> dict[str, Any]:
+    if two is None:
+        return {}
+    plain, intervals = split_estimates(two.section())
+    return {"table_two": {**plain, "intervals": intervals}}
 
 
 def _figures(seat: Seat, rows: Sequence[Row], points: Sequence[NoisePoint]) -> dict[str, tuple[str, bytes]]:
