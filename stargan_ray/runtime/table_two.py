@@ -1,9 +1,10 @@
-"""Table II within a comparison: every method translates the studio set, and a VGG16 learns with and without its images."""
+"""Table II within a comparison: every method translates the studio set, a VGG16 learns with and without its images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from rich.progress import Progress
@@ -11,6 +12,7 @@ from rich.progress import Progress
 from stargan_ray.config import Recipe
 from stargan_ray.data import storage
 from stargan_ray.data.shards import open_dataset
+from stargan_ray.data.units import Written
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.augmentation import PLAIN, TableTwo
 from stargan_ray.recipes import recipe_named
@@ -65,13 +67,8 @@ def table_two(
         unchecked += [f"{name}: {line}" for line in told]
         place = storage.join(out, "translated", model.content_hash[:16])
         with counting(f"translate by {name}", progress) as on_done:
-            translate_dataset(
-                study.data,
-                place,
-                make_recipe(where),
-                parallel=parallel,
-                on_written=lambda _, of, say=on_done: say(1, of),
-            )
+            told_of = partial(_one_more, on_done)
+            translate_dataset(study.data, place, make_recipe(where), parallel=parallel, on_written=told_of)
         arms[name] = place
     if taken := [name for name in arms if name == PLAIN]:
         raise InputError(f"row {taken[0]!r} has the name of the classifier without more images: give it another one")
@@ -88,9 +85,5 @@ def table_two(
     return table, unchecked
 
 
-def translators_of(rows: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Row -> the model of its first seed."""
-    found: dict[str, str] = {}
-    for name, where in rows:
-        found.setdefault(name, where)
-    return found
+def _one_more(on_done: Callable[[int, int], None], _unit: Written, of: int) -> None:
+    on_done(1, of)
