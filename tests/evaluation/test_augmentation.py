@@ -106,6 +106,14 @@ def test_one_seed_is_stated_in_its_cell() -> None:
     assert "3 (s.d. " in table().as_markdown()
 
 
+def test_too_few_trainings_for_a_small_p_are_stated_in_its_cell() -> None:
+    few = arm(PLAIN, 0.5, 0, seeds=1)
+    few = replace(few, folds=few.folds % 3)
+    text = TableTwo((few, replace(few, name="x", hits=np.ones_like(few.hits))), {}).as_markdown()
+    assert "| 0.250 (of 3 trainings at least 0.25) |" in text
+    assert "| < 0.001 |" in table().as_markdown()
+
+
 def test_csv_has_every_figure() -> None:
     lines = list(csv.DictReader(io.StringIO(table().as_csv())))
     found = {(line["split"], line["row"], line["figure"]): line for line in lines}
