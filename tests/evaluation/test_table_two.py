@@ -1,6 +1,6 @@
 """Table II's statistics: pooled over seeds, over people, paired with the plain row, and what noise does to p.
 
-pytest tests/evaluation/test_augmentation.py
+pytest tests/evaluation/test_table_two.py
 """
 
 from __future__ import annotations
