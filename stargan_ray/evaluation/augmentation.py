@@ -85,11 +85,13 @@ class Gain:
             did better: a sign-flip permutation test over people, since images of one person are not independent.
         p_trainings: the same over trainings (a seed's fold): one lucky network is better on all its people at once,
             which a test over people takes for evidence.
+        trainings: how many there are; with n of them ``p_trainings`` is never below 2 / 2^n.
     """
 
     difference: Estimate
     p_people: float
     p_trainings: float
+    trainings: int
 
     @property
     def p(self) -> float:
@@ -110,7 +112,8 @@ def gain(arm: Arm, plain: Arm) -> Gain:
     difference = paired_difference(arm.hits.ravel(), plain.hits.ravel(), arm.everyone)
     trainings = (arm.folds + np.arange(len(arm.folds))[:, None] * (arm.folds.max() + 1)).ravel()
     each = (arm.hits.astype(np.float64) - plain.hits).ravel()
-    return Gain(difference, sign_flip(each, arm.everyone), sign_flip(each, trainings))
+    many = len(np.unique(trainings))
+    return Gain(difference, sign_flip(each, arm.everyone), sign_flip(each, trainings), many)
 
 
 def sign_flip(differences: npt.ArrayLike, groups: npt.ArrayLike) -> float:
@@ -197,7 +200,7 @@ class TableTwo:
         lines = [["", "split", "accuracy", "seeds", f"difference to {PLAIN}", "p (noise)"]]
         for arm in self.arms:
             ours = self.gains.get((arm.kind, arm.name))
-            against = ("–", "–") if ours is None else (points(ours.difference), chance(ours.p))
+            against = ("–", "–") if ours is None else (points(ours.difference), chance(ours))
             lines.append([arm.name, KINDS.get(arm.kind, arm.kind), share(arm.accuracy()), seeds_told(arm), *against])
         told = ", ".join(f"{name}: {value}" for name, value in self.facts.items())
         printed = [["paper, as printed", "accuracy"], *([name, f"{value:.2f} %"] for name, value in PAPER.items())]
@@ -215,9 +218,11 @@ def points(found: Estimate) -> str:
     return f"{found.value * 100:+.1f} [{found.low * 100:+.1f}, {found.high * 100:+.1f}]"
 
 
-def chance(p: float) -> str:
-    """A p value for a cell."""
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+def chance(found: Gain) -> str:
+    """The p of a cell, and whether there are too few trainings for a small one."""
+    shown = f"{found.p:.3f}" if found.p >= 0.001 else "< 0.001"
+    least = 2.0 ** (1 - found.trainings)
+    return f"{shown} (of {found.trainings} trainings at least {least:.3g})" if least > 0.05 else shown
 
 
 def seeds_told(arm: Arm) -> str:

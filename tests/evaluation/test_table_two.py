@@ -1,6 +1,6 @@
 """Table II's statistics: pooled over seeds, over people, paired with the plain row, and what noise does to p.
 
-pytest tests/evaluation/test_augmentation.py
+pytest tests/evaluation/test_table_two.py
 """
 
 from __future__ import annotations
@@ -104,6 +104,14 @@ def test_markdown_names_splits_gains_and_the_papers_figures_apart() -> None:
 def test_one_seed_is_stated_in_its_cell() -> None:
     assert "1 (how trainings vary is unknown)" in table(seeds=1).as_markdown()
     assert "3 (s.d. " in table().as_markdown()
+
+
+def test_too_few_trainings_for_a_small_p_are_stated_in_its_cell() -> None:
+    few = arm(PLAIN, 0.5, 0, seeds=1)
+    few = replace(few, folds=few.folds % 3)
+    text = TableTwo((few, replace(few, name="x", hits=np.ones_like(few.hits))), {}).as_markdown()
+    assert "| 0.250 (of 3 trainings at least 0.25) |" in text
+    assert "| < 0.001 |" in table().as_markdown()
 
 
 def test_csv_has_every_figure() -> None:
