@@ -29,7 +29,7 @@ from stargan_ray.runtime.comparison_runs import Comparison, Seat, each_run, judg
 from stargan_ray.runtime.judges import refuse_trainers
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.noise_study import NoiseStudy, noise_points
-from stargan_ray.runtime.table_two import AugmentationStudy, table_two, translators_of
+from stargan_ray.runtime.table_two import AugmentationStudy, table_two
 
 COPY_INPUT, REAL = "copy-input", "real images"
 _FACTS = {
@@ -108,10 +108,11 @@ def compare(
     if noise is not None:
         points, more = noise_points(noise, comparison, seat, out, parallel=parallel, progress=progress, stop=stop)
         failed |= more
-    two, unchecked = None, []
+    two, unchecked = None, list[str]()
     if augmentation is not None:
-        made_by = [(key[0], runs[key].uri) for key in runs if key in judged]
-        translators = translators_of([*made_by, *comparison.models.items()])
+        made = {row.name for row in rows}
+        first = {name: run.uri for (name, seed), run in runs.items() if seed == comparison.seeds[0] and name in made}
+        translators = {**first, **comparison.models}
         two, unchecked = table_two(augmentation, translators, out, parallel=parallel, progress=progress)
     strangers = {**seat.strangers, **({"Table II": {"checked": [], "unchecked": unchecked}} if unchecked else {})}
     return _written(comparison, replace(seat, strangers=strangers), _Found(rows, points, two, failed), out)
