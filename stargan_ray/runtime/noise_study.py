@@ -28,11 +28,13 @@ class NoiseStudy:
         sets: share of wrong labels -> URI of a data set with so many; the same pictures each.
         classifier: the filter's.
         recipes: trained on each, for example with and without the identity term.
+        policy: the filter's.
     """
 
     sets: Mapping[float, str]
     classifier: str
     recipes: tuple[Recipe, ...]
+    policy: Policy = Policy()
 
     def __post_init__(self) -> None:
         """Refuse what gives no curve."""
@@ -66,7 +68,7 @@ def noise_points(
             data, name = storage.absolute(uri), f"noise-{100 * rate:g}"
             if filtered:
                 name += "-filtered"
-                data = _filtered(data, study.classifier, storage.join(out, name), progress)
+                data = _filtered(study, data, storage.join(out, name), progress)
             name = f"{comparison.name}-{name}"
             asked = replace(comparison, recipes=study.recipes, data=data, name=name, seeds=comparison.seeds[:1])
             judged, missing = each_run(asked.runs(), seat, parallel, progress, stop)
@@ -77,7 +79,7 @@ def noise_points(
     return points, failed
 
 
-def _filtered(data: str, classifier: str, out: str, progress: Progress) -> str:
+def _filtered(study: NoiseStudy, data: str, out: str, progress: Progress) -> str:
     with pulse(progress, f"filter {data}"):
-        refine(data, out, open_panel([classifier]), Policy())
+        refine(data, out, open_panel([study.classifier]), study.policy)
     return out

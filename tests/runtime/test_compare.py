@@ -12,6 +12,7 @@ import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,8 +21,11 @@ from tiny_models import meta_for, recipe_for
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig, override
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.plan import Shape
+from stargan_ray.data.policies import Policy
 from stargan_ray.data.readers.faces import read_faces
+from stargan_ray.data.readers.studio import read_studio
 from stargan_ray.data.schema import EXPRESSIONS
+from stargan_ray.data.studio import StudioConfig
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.methods.expression import ExpressionMethod
@@ -32,7 +36,9 @@ from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.compare import COPY_INPUT, REAL, Compared, compare
 from stargan_ray.runtime.comparison_runs import Comparison
+from stargan_ray.runtime.noise_study import NoiseStudy
 from stargan_ray.runtime.progress import display
+from stargan_ray.runtime.table_two import AugmentationStudy
 from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.worker import LocalWorker
@@ -95,11 +101,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(folder)
 
 
-def _run(comparison: Comparison, out: Path, monkeypatch: pytest.MonkeyPatch) -> Compared:
+def _run(comparison: Comparison, out: Path, monkeypatch: pytest.MonkeyPatch, **studies: Any) -> Compared:
     monkeypatch.chdir(out.parent)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{out.parent}/mlflow.db")
     with display(Console(quiet=True)) as progress:
-        return compare(comparison, str(out), parallel=2, progress=progress, stop=threading.Event())
+        return compare(comparison, str(out), parallel=2, progress=progress, stop=threading.Event(), **studies)
 
 
 def test_rows_are_trained_judged_and_continued(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +139,34 @@ def test_rows_are_trained_judged_and_continued(place: Place, tmp_path: Path, mon
     assert first.verdict.values["similarity_distance"].tolist() == before.verdict.values["similarity_distance"].tolist()
     assert first.verdict.values["similarity_distance"].tolist() != second.verdict.values["similarity_distance"].tolist()
     assert more.failed == {}
+
+
+def test_label_noise_a_model_of_ones_own_and_table_two_come_from_the_same_command(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = FacesConfig(people=14, images_per_person=8, size=32, splits=(0.5, 0.0, 0.5), label_noise=0.5)
+    write_dataset(str(tmp_path / "half"), read_faces(half))
+    write_dataset(str(tmp_path / "studio"), read_studio(StudioConfig(people=4, size=32)))
+    before = _run(place.comparison(PLAIN), tmp_path / "before", monkeypatch)
+    comparison = replace(place.comparison(PLAIN), models={"mine": str(Path(place.runs) / "t-plain-0")})
+    keep = Policy(rule="soft", threshold=0.0)  # an untrained filter would take everything away
+    noise = NoiseStudy({0.0: place.faces, 0.5: str(tmp_path / "half")}, place.expression, (PLAIN,), keep)
+    small = override(recipe_named("vgg16-tiny"), {"method.width": 2})
+    two = AugmentationStudy(str(tmp_path / "studio"), override(small, {"train.steps": 2}), folds=2, seeds=(0, 1))
+    done = _run(comparison, tmp_path / "out", monkeypatch, noise=noise, augmentation=two)
+    rows = {row.name: row.figures() for row in done.rows}
+    assert rows["mine"] == rows["plain"] == {row.name: row.figures() for row in before.rows}["plain"]
+    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    points = [(point["values"]["rate"], point["values"]["filtered"]) for point in told["noise"]]
+    assert points == [(0.0, False), (0.0, True), (0.5, False), (0.5, True)]
+    arms = told["table_two"]["people"]
+    assert list(arms) == ["VGG16", "VGG16 + plain", "VGG16 + mine"]
+    assert arms["VGG16 + mine"]["accuracy"] == arms["VGG16 + plain"]["accuracy"]
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "96.38" in page
+    assert page.count("<figure>") == 3
+    for name in ("comparison.md", "comparison.csv", "table-two.csv", "noise.svg", "trade-off.svg", "grid.png"):
+        assert (tmp_path / "out" / name).stat().st_size
 
 
 def test_what_is_stopped_begins_nothing_new(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
