@@ -3,8 +3,8 @@
     python benchmarks/evaluate.py            # three minutes on two cores
 
 The bare loop translates the same requests, in the same batches, under the same guides and intensities, and calls the
-same networks on what comes out. The whole is ``evaluate_translator``: it reads and decodes the people, loads the networks,
-checks who knows whom, stores what the judges saw block by block, makes intervals and figures, and writes the
+same networks on what comes out. The whole is ``evaluate_translator``: it reads and decodes the people, loads the
+networks, checks who knows whom, stores what the judges saw block by block, makes intervals and figures, and writes the
 report. Untrained networks of the tiny recipes cost what trained ones cost.
 """
 
