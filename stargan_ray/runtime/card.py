@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stargan_ray.config import Recipe
 from stargan_ray.evaluation.calibration import calibration_of
 from stargan_ray.methods.base import Translator
-from stargan_ray.runtime.evaluated import Evaluation
 from stargan_ray.training.checkpoint import FORMAT
+
+if TYPE_CHECKING:  # every model that is loaded comes this way, and few are evaluated
+    from stargan_ray.runtime.evaluated import Evaluation
 
 LICENCE = "Apache-2.0"
 _SECTION = "\n## Evaluation\n"

@@ -6,7 +6,7 @@ import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -15,10 +15,12 @@ from stargan_ray import __version__
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.calibration import calibration_of
 from stargan_ray.runtime.card import card, evaluation_tags, with_evaluation
-from stargan_ray.runtime.evaluated import Evaluation
 from stargan_ray.runtime.lookup import HASH_TAG, find_version
 from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, default_store, experiment_id, find_run, tracking_uri
 from stargan_ray.runtime.models import LoadedModel, export_model, load_model
+
+if TYPE_CHECKING:
+    from stargan_ray.runtime.evaluated import Evaluation
 
 NAMES = {
     "expression": "face-expression",
