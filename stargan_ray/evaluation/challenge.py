@@ -18,9 +18,12 @@ Values = Mapping[str, npt.NDArray[np.float64]]  # figure -> (n,) one number a tr
 HIGHER_IS_BETTER = {
     "target_expression_accuracy": True,
     "rank1": True,
+    "tar": True,
     "expression_gain": True,
     "similarity_distance": False,
     "similarity_cosine": False,
+    "training_distance": False,
+    "training_cosine": False,
     "background_l1": False,
 }
 

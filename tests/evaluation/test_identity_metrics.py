@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from stargan_ray.errors import InputError
-from stargan_ray.evaluation.identity import best_threshold, distances, rank1, templates, verify
+from stargan_ray.evaluation.identity import best_threshold, distances, far_threshold, rank1, templates, verify
 from stargan_ray.evaluation.pairs import sample_pairs, split_gallery
 
 
@@ -169,3 +169,31 @@ def test_distances_have_their_known_values():
 def test_embeddings_that_are_not_unit_are_refused(bad):
     with pytest.raises(InputError, match="embeddings"):
         distances(bad, bad)
+
+
+# -- the threshold at a false-accept rate -------------------------------------------------------------------------
+
+
+def _at(degrees):
+    """Unit vectors in the plane."""
+    angles = np.deg2rad(np.asarray(degrees, dtype=np.float64))
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def test_the_threshold_accepts_as_many_strangers_as_the_rate_allows():
+    """Two people at 0° and 90°: the probes lie 60, 70, 80, 85 and 30, 50, 55, 90 degrees from the other one's template."""
+    templates_, names = _at([0, 90]), np.array(["a", "b"])
+    probes = _at([30, 20, 10, 5, 30, 50, 55, 90])
+    persons = np.array(list("aaaabbbb"))
+    gaps = np.sort(2 - 2 * np.cos(np.deg2rad([60, 70, 80, 85, 30, 50, 55, 90])))
+    for far, accepted in ((0.0, 0), (0.124, 0), (0.125, 1), (0.25, 2), (0.5, 4), (0.99, 7)):
+        threshold = far_threshold(probes, persons, templates_, names, far)
+        assert (gaps < threshold - 1e-12).sum() == accepted, far
+        assert threshold == pytest.approx(gaps[accepted])
+
+
+def test_the_threshold_does_not_look_at_a_persons_own_template():
+    own_moved = _at([0, 1, 2, 89, 90]), _at([5, 6, 7, 80, 81])
+    persons = np.array(list("aaabb"))
+    thresholds = [far_threshold(each, persons, _at([0, 90]), np.array(["a", "b"]), 0.2) for each in own_moved]
+    assert thresholds[0] > thresholds[1] > 0
