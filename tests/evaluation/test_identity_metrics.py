@@ -181,7 +181,7 @@ def _at(degrees):
 
 
 def test_the_threshold_accepts_as_many_strangers_as_the_rate_allows():
-    """Two people at 0° and 90°: the probes lie 60, 70, 80, 85 and 30, 50, 55, 90 degrees from the other one's template."""
+    """Two people at 0° and 90°: probes lie 60, 70, 80, 85 and 30, 50, 55, 90 degrees from the other one's template."""
     templates_, names = _at([0, 90]), np.array(["a", "b"])
     probes = _at([30, 20, 10, 5, 30, 50, 55, 90])
     persons = np.array(list("aaaabbbb"))
