@@ -1,6 +1,6 @@
 """Translations to be judged: who is translated to what, and by which guide.
 
-Every latent code and every choice of a reference is a function of (seed, source, target) alone, so the batch
+Every latent code and every choice of a reference is a function of (seed, source, target, output) alone, so the batch
 size and the other requests change nothing. Images are float (n, 3, H, W) in [-1, 1].
 """
 
@@ -128,6 +128,7 @@ def translate(
     seed: int = 0,
     batch: int = BATCH,
     intensity: float = 1.0,
+    output: int = 0,
 ) -> Iterator[Tensor]:
     """Translations (b, 3, H, W) in [-1, 1] in the order of the requests, batch by batch.
 
@@ -140,6 +141,7 @@ def translate(
         seed: With (source, target) it fixes the latent code or the reference.
         batch: Images at once.
         intensity: In [0, 1], see :class:`Target`.
+        output: Which of several translations of one source to one target: each has another code or reference.
 
     Raises:
         InputError: If a reference is wanted of an expression that no other person shows.
@@ -153,9 +155,10 @@ def translate(
         here = sources.take(source)
         label = torch.from_numpy(target).to(device)
         if isinstance(guide, LatentGuide):
-            wanted = Target(label, latent=latents(source, target, guide.width, seed).to(device))
+            wanted = Target(label, latent=latents(source, target, guide.width, seed, output).to(device))
         else:
-            wanted = Target(label, reference=_references(guide.faces, here, source, target, seed).to(device))
+            shown = _references(guide.faces, here, source, target, seed, output)
+            wanted = Target(label, reference=shown.to(device))
         with torch.no_grad():
             images = translator.translate(
                 networks, here.images, here.labels.to(device), wanted._replace(intensity=intensity)
@@ -170,10 +173,12 @@ def copies(sources: Faces, requests: Requests, *, batch: int = BATCH) -> Iterato
         yield sources.take(requests.source[start : start + batch]).images
 
 
-def latents(source: npt.NDArray[np.int64], target: npt.NDArray[np.int64], width: int, seed: int = 0) -> Tensor:
-    """Latent codes (m, width) ~ N(0, 1), each a function of (seed, source, target)."""
+def latents(
+    source: npt.NDArray[np.int64], target: npt.NDArray[np.int64], width: int, seed: int = 0, output: int = 0
+) -> Tensor:
+    """Latent codes (m, width) ~ N(0, 1), each a function of (seed, source, target, output)."""
     drawn = [
-        torch.randn(width, generator=_generator(seed, one, other))
+        torch.randn(width, generator=_generator(seed, one, other, output))
         for one, other in zip(source.tolist(), target.tolist(), strict=True)
     ]
     return torch.stack(drawn)
@@ -185,19 +190,28 @@ def _references(
     source: npt.NDArray[np.int64],
     target: npt.NDArray[np.int64],
     seed: int,
+    output: int,
 ) -> Tensor:
-    """An image of the target's expression and of another person for each source, (b, 3, H, W)."""
+    """An image of the target's expression and of another person for each source, (b, 3, H, W).
+
+    The outputs of one source have different references until there are no more.
+    """
     labels = faces.labels.cpu().numpy()
     chosen = []
     for one, other, person in zip(source.tolist(), target.tolist(), here.persons, strict=True):
         candidates = np.flatnonzero((labels == other) & (faces.persons != person))
         if not len(candidates):
             raise InputError(f"no reference of expression {other} shows another person than {str(person)!r}")
-        position = torch.randint(len(candidates), (1,), generator=_generator(seed, one, other))
-        chosen.append(int(candidates[int(position)]))
+        generator = _generator(seed, one, other)
+        position = int(torch.randint(len(candidates), (1,), generator=generator))
+        if step := output % len(candidates):
+            position += 1 + int(torch.randperm(len(candidates) - 1, generator=generator)[step - 1])
+        chosen.append(int(candidates[position % len(candidates)]))
     return faces.take(chosen).images
 
 
-def _generator(seed: int, source: int, target: int) -> torch.Generator:
-    (mixed,) = np.random.SeedSequence((seed, source, target)).generate_state(1, np.uint64)
+def _generator(seed: int, source: int, target: int, output: int = 0) -> torch.Generator:
+    (mixed,) = np.random.SeedSequence((seed, source, target, *([output] if output else []))).generate_state(
+        1, np.uint64
+    )
     return torch.Generator().manual_seed(int(mixed) >> 1)  # manual_seed takes 63 bits

@@ -50,7 +50,7 @@ def helper_network(name: str, model: LoadedModel) -> nn.Module:
 def _imagenet(where: str) -> LoadedModel:
     """ImageNet's VGG19 as a model like any other; it is of no run and is not exported."""
     try:
-        maps = maps_of_imagenet(_downloaded() if where == IMAGENET else _state_dict(where))
+        maps = maps_of_imagenet(_downloaded() if where == IMAGENET else read_state_dict(where))
     except InputError as error:
         raise InputError(f"--features {where}: {error}") from error
     raw = {"domains": [], "recipe": {"name": IMAGENET, "method": to_json(ExpressionMethod())}}
@@ -75,8 +75,12 @@ def _downloaded() -> dict[str, Tensor]:
     return weights
 
 
-def _state_dict(where: str) -> dict[str, Tensor]:
-    """The tensors of a file or URI, without pickled code."""
+def read_state_dict(where: str) -> dict[str, Tensor]:
+    """The tensors of a file or URI, without pickled code.
+
+    Raises:
+        InputError: it cannot be read, or is something else.
+    """
     data = storage.read_bytes(storage.absolute(where))
     try:
         if where.partition("?")[0].endswith(".safetensors"):
