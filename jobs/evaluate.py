@@ -21,20 +21,26 @@ from typing import Any
 import rich
 
 from stargan_ray.data import storage
-from stargan_ray.data.shards import open_dataset
+from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.triplet_batches import RECIPE_THRESHOLD
 from stargan_ray.runtime import cli, evaluate_embedder, evaluate_translator
 from stargan_ray.runtime.evaluate import evaluate_classifier, table
 from stargan_ray.runtime.evaluation_record import record_evaluation
 from stargan_ray.runtime.examination import Docket
+from stargan_ray.runtime.feature_networks import open_feature_networks
 from stargan_ray.runtime.judges import JudgeModels
 from stargan_ray.runtime.models import LoadedModel, load_model
-from stargan_ray.runtime.progress import counting
+from stargan_ray.runtime.progress import Told, counting
+from stargan_ray.runtime.protocol import OUTPUTS, SOURCES, run_protocol
 from stargan_ray.runtime.score_store import BLOCK
 from stargan_ray.runtime.scoring import Crops, classifier_scorer
 
-_OF_TRANSLATORS = ("expression_judge", "identity_judge", "training", "people", "translations")
+_OF_PROTOCOL = ("inception", "alexnet", "sources", "outputs")
+_OF_TRANSLATORS = (
+    *("expression_judge", "identity_judge", "training", "people", "translations", "protocol"),
+    *_OF_PROTOCOL,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,13 @@ class Evaluate:
         training: translator only: the embedder that trained it, shown beside the judge.
         people: translator only: of the split, at most.
         translations: translator only: how many are judged.
+        protocol: translator only: StarGAN v2's too: ten translations of each source by latent codes and by references,
+            distances and diversity for each ordered pair of expressions.
+        inception: translator only: weights of FID's Inception, a path or URI, for FID and KID in the protocol; without
+            them the expression judge's features take their place and name.
+        alexnet: translator only: AlexNet's weights, for LPIPS; likewise.
+        sources: translator only: of each expression in the protocol, at most.
+        outputs: translator only: translations of each source by each guide in the protocol.
         record: send the figures to MLflow.
     """
 
@@ -76,6 +89,11 @@ class Evaluate:
     training: str | None = None
     people: int | None = None
     translations: int | None = None
+    protocol: bool | None = None
+    inception: str | None = None
+    alexnet: str | None = None
+    sources: int | None = None
+    outputs: int | None = None
     record: bool = True
 
     def __post_init__(self) -> None:
@@ -151,15 +169,38 @@ def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
         job.people or Docket.people,
         job.translations or Docket.translations,
     )
+    if not job.protocol and (given := [name for name in _OF_PROTOCOL if getattr(job, name) is not None]):
+        raise InputError(f"--{given[0]} is for the protocol: add --protocol")
+    evaluate_translator.admitted(docket, model, judges)
+    more = _protocol(job, model, dataset, docket) if job.protocol else {}
     with counting("judge") as on_judged:
         report = evaluate_translator.evaluate_translator(
-            docket, job.out, model, judges, parallel=job.parallel, on_judged=on_judged
+            docket, job.out, model, judges, parallel=job.parallel, more=more, on_judged=on_judged
         )
     rich.print(evaluate_translator.table(report))
     for who, found in report["strangers"].items():
         for line in found["unchecked"]:
             print(f"{who}, not checked: {line}")
     return report
+
+
+def _protocol(job: Evaluate, model: LoadedModel, dataset: Dataset, docket: Docket) -> dict[str, Any]:
+    judge = load_model(str(job.expression_judge))
+    networks = open_feature_networks(inception=job.inception or "", alexnet=job.alexnet or "", judge=judge)
+    with counting("protocol") as on_done:
+        found = run_protocol(
+            model,
+            dataset,
+            storage.join(storage.absolute(job.out), "protocol"),
+            networks,
+            split=docket.split,
+            people=docket.people,
+            sources=job.sources or SOURCES,
+            outputs=job.outputs or OUTPUTS,
+            parallel=job.parallel,
+            on_done=Told(on_done),
+        )
+    return {"protocol": found}
 
 
 def _embedder(job: Evaluate, model: LoadedModel) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -35,7 +36,7 @@ def evaluate_translator(
     *,
     parallel: int = 1,
     block: int = BLOCK,
-    more: Callable[[], dict[str, Any]] = dict,
+    more: Mapping[str, Any] = MappingProxyType({}),
     on_judged: Callable[[int, int], None] = lambda _new, _of: None,
 ) -> dict[str, Any]:
     """Translate held-out people and judge it; what was judged before a kill is not translated again.
@@ -47,7 +48,7 @@ def evaluate_translator(
         judges: who judge, and the embedder that trained it.
         parallel: processes.
         block: translations that are stored together.
-        more: makes further sections of the report, once the judges are done.
+        more: further sections of the report.
         on_judged: told of (new translations, all), for progress.
 
     Returns:
@@ -60,9 +61,7 @@ def evaluate_translator(
     out = storage.absolute(out)
     court = docket.court()
     examination = examination_of(model, court, docket, judges, storage.join(out, "seen"), block)
-    strangers = {"translator": require_judged_strangers(docket, model.meta)}
-    for name, where in (("expression judge", judges.expression), ("identity judge", judges.identity)):
-        strangers[name] = require_judged_strangers(docket, load_model(where).meta)
+    strangers = admitted(docket, model, judges)
     storage.check_writable(out)
     networks = judges.open()
     bench = Bench.of(court, networks)
@@ -89,11 +88,24 @@ def evaluate_translator(
         "strangers": strangers,
         **{name: _section(name, judged, court.domains) for name, judged in rows.items()},
         "difference": compare(rows["translator"].verdict, rows["copy_input"].verdict),
-        **more(),
+        **more,
     }
     report = _write(out, results, rows["translator"])
     storage.delete(storage.join(out, "seen"))
     return report
+
+
+def admitted(docket: Docket, model: LoadedModel, judges: JudgeModels) -> dict[str, dict[str, list[str]]]:
+    """Refuse who knows whom; what was checked and what could not be, of the translator and of each judge.
+
+    Raises:
+        InputError: a judge trained the translator, or somebody of the people was in the training of it or of a judge.
+    """
+    judges.refuse_trainers_of(model)
+    strangers = {"translator": require_judged_strangers(docket, model.meta)}
+    for name, where in (("expression judge", judges.expression), ("identity judge", judges.identity)):
+        strangers[name] = require_judged_strangers(docket, load_model(where).meta)
+    return strangers
 
 
 def _section(name: str, judged: Judged, domains: tuple[str, ...]) -> dict[str, Any]:

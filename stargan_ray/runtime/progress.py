@@ -93,6 +93,18 @@ def counting(name: str, progress: Progress | None = None) -> Iterator[Callable[[
         yield show
 
 
+class Told:
+    """Makes (how many are done, of how many) into (how many are new, of how many), as ``counting`` wants it."""
+
+    def __init__(self, on_new: Callable[[int, int], None]) -> None:
+        self._on_new, self._done = on_new, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Pass on what is new."""
+        self._on_new(done - self._done, total)
+        self._done = done
+
+
 @contextlib.contextmanager
 def pulse(progress: Progress, name: str) -> Iterator[None]:
     """A bar that moves while something without steps is at work, and is gone after it."""

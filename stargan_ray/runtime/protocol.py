@@ -27,6 +27,7 @@ from stargan_ray.runtime.models import LoadedModel
 from stargan_ray.runtime.protocol_blocks import GUIDES, ProtocolBlocks, Seen, Unit, one_answer
 
 OUTPUTS = 10  # as published
+SOURCES = 1_000  # of each expression, at most
 
 
 def run_protocol(
@@ -37,7 +38,7 @@ def run_protocol(
     *,
     split: str = "test",
     people: int = 100,
-    sources: int = 1000,
+    sources: int = SOURCES,
     outputs: int = OUTPUTS,
     parallel: int = 1,
     on_done: Callable[[int, int], None] = lambda *_: None,

@@ -18,7 +18,7 @@ from stargan_ray.evaluation.augmentation import PLAIN, TableTwo
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.augmentation import AugmentationConfig, run_augmentation
 from stargan_ray.runtime.models import load_model
-from stargan_ray.runtime.progress import counting
+from stargan_ray.runtime.progress import Told, counting
 from stargan_ray.runtime.strangers import require_strangers
 from stargan_ray.runtime.translate_dataset import make_recipe, translate_dataset
 
@@ -74,14 +74,8 @@ def table_two(
         raise InputError(f"row {taken[0]!r} has the name of the classifier without more images: give it another one")
     config = AugmentationConfig(study.data, arms, study.recipe, study.folds, study.seeds, study.kinds)
     with counting("train with and without", progress) as on_done:
-        done = 0
-
-        def say(so_far: int, of: int) -> None:
-            nonlocal done
-            on_done(so_far - done, of)
-            done = so_far
-
-        table = run_augmentation(config, storage.join(out, "augmentation"), parallel=parallel, on_done=say)
+        place = storage.join(out, "augmentation")
+        table = run_augmentation(config, place, parallel=parallel, on_done=Told(on_done))
     return table, unchecked
 
 
