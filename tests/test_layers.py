@@ -56,6 +56,7 @@ RAY = {
 MLFLOW = {
     "runtime/lookup.py",
     "runtime/mlflow_store.py",
+    "runtime/evaluation_record.py",
     "runtime/pyfunc_model.py",
     "runtime/registry.py",
     "runtime/tracking.py",

@@ -66,6 +66,7 @@ class Inception(nn.Module):
                 self.network = FeatureExtractorInceptionV3("inception", [layer], str(file))
             except RuntimeError as error:
                 raise InputError(f"not the weights of FID's Inception: {_brief(error)}") from error
+        self.network.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (b, 3, H, W) in [-1, 1], seen as bytes, to features (b, f)."""

@@ -3,7 +3,7 @@
 A block is a fixed range of requests under one guide and intensity, translated in batches of a fixed size, so the
 numbers do not depend on how many processes do the blocks, nor on which were done before.
 
-<folder>/<hash>/<block>.npz     evaluation/evidence.py
+<folder>/<hash>/<block>.safetensors     evaluation/evidence.py
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Examination:
         storage.write_bytes(self._where(start), seen.to_bytes())
 
     def _where(self, start: int) -> str:
-        return storage.join(self.uri, f"{start:05d}.npz")
+        return storage.join(self.uri, f"{start:05d}.safetensors")
 
 
 def examination_of(

@@ -318,7 +318,7 @@ def test_the_job_prints_the_figures_and_refuses_what_is_not_for_it(
         ((str(tiny.identity), "--crops", "ten"), "--crops is not for a model of kind identity"),
         ((str(tiny.expression), "--pairs", "pairs.txt"), "--pairs is not for a model of kind expression"),
         ((str(tiny.identity), "--recipe-threshold", "4"), "--recipe-threshold 4.0: allowed is 0 < threshold < 4"),
-        ((str(tiny.run),), "is a model of kind translator: an expression classifier or an identity embedder is needed"),
+        ((str(tiny.run),), "--expression-judge and --identity-judge are needed to judge a translator"),
     ):
         wrong = run_job(*common, *flags)
         assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1), wrong.stderr

@@ -43,7 +43,11 @@ FEW: dict[str, Any] = {"split": "train", "people": 6, "sources": 2, "outputs": 3
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("protocol")
     write_dataset(str(root / "faces"), read_faces(FacesConfig(people=12, size=32)))
-    for name, method in (("v2", V2), ("v1", StarGANv1(first=4, blocks=1)), ("judge", ExpressionMethod(width=2))):
+    for name, method in (
+        ("v2", V2),
+        ("v1", StarGANv1(first=4, blocks=1, layers=3)),
+        ("judge", ExpressionMethod(width=2)),
+    ):
         save(method, root / name)
     return root
 
