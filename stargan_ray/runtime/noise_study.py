@@ -71,9 +71,10 @@ def noise_points(
                 data = _filtered(study, data, storage.join(out, name), progress)
             name = f"{comparison.name}-{name}"
             asked = replace(comparison, recipes=study.recipes, data=data, name=name, seeds=comparison.seeds[:1])
-            judged, missing = each_run(asked.runs(), seat, parallel, progress, stop)
+            runs = asked.runs()
+            judged, missing = each_run(runs, seat, parallel, progress, stop)
             failed |= missing
-            points += [NoisePoint(rate, filtered, Row(recipe, (found,))) for (recipe, _), found in judged.items()]
+            points += [NoisePoint(rate, filtered, Row(key[0], (judged[key],))) for key in runs if key in judged]
             if stop.is_set():
                 raise KeyboardInterrupt
     return points, failed
