@@ -89,7 +89,7 @@ class Evaluate:
     training: str | None = None
     people: int | None = None
     translations: int | None = None
-    protocol: bool | None = None
+    protocol: bool = False
     inception: str | None = None
     alexnet: str | None = None
     sources: int | None = None
@@ -107,7 +107,7 @@ class Evaluate:
     def refuse(self, kind: str, *names: str) -> None:
         """An error for options that say nothing to this kind of model."""
         for name in names:
-            if getattr(self, name) is not None:
+            if getattr(self, name) not in (None, False):
                 raise InputError(f"--{name.replace('_', '-')} is not for a model of kind {kind}: leave it out")
 
 

@@ -183,8 +183,19 @@ def test_the_job_writes_the_report_and_tells_mlflow(place: Place, tmp_path: Path
     store = f"sqlite:///{tmp_path}/mlflow.db"
     judges = ("--expression-judge", str(place.folder / "expression"), "--identity-judge", str(place.folder / "judge"))
     flags = ("--model", str(place.folder / "translator"), "--data", place.docket.data, "--out", str(tmp_path / "out"))
+    protocol = ("--protocol", "--sources", "2", "--outputs", "2")
     done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "evaluate.py"), *flags, *judges, "--people", "8", "--translations", "90"],
+        [
+            sys.executable,
+            str(ROOT / "jobs" / "evaluate.py"),
+            *flags,
+            *judges,
+            "--people",
+            "8",
+            "--translations",
+            "90",
+            *protocol,
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": store},
         cwd=tmp_path,
         capture_output=True,
@@ -193,6 +204,8 @@ def test_the_job_writes_the_report_and_tells_mlflow(place: Place, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert report["protocol"]["names"]["frechet"].startswith("Fréchet distance on ")  # and not FID
+    assert len(report["protocol"]["reference"]["pairs"]) == 8 * 7
     (run,) = mlflow.MlflowClient(store).search_runs(["1"])
     assert run.data.metrics["evaluation/translator/rank1"] == report["translator"]["rank1"]
     low = report["intervals"]["translator"]["rank1"]["low"]
