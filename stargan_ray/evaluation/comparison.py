@@ -29,6 +29,7 @@ COLUMNS = {
     "monotone": "monotone intensity ↑",
 }
 _SHARES = (*SHARES, "monotone")
+TOO_FEW = "too few images"
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,13 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def cell(name: str, found: Estimate | None) -> str:
-    """A figure as a table shows it: value, and its interval behind it."""
-    if found is None or math.isnan(found.value):
+    """A figure as a table shows it: value, and its interval behind it; – where it has no meaning for a row."""
+    if found is None:
         return "–"
+    if math.isnan(found.value):
+        return TOO_FEW
+    if math.isnan(found.low):
+        return f"{found.value:.1%} ({TOO_FEW})" if name in _SHARES else f"{found.value:.3f} ({TOO_FEW})"
     if name in _SHARES:
         return f"{found.value:.1%} [{found.low * 100:.1f}, {found.high * 100:.1f}]"
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"

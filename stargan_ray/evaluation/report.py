@@ -121,6 +121,17 @@ def split_estimates(node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
     return plain, intervals
 
 
+def estimate_of(section: Mapping[str, Any], intervals: Mapping[str, Any], name: str) -> Estimate | None:
+    """A figure of a report as it was before ``split_estimates``; None where it is no figure of the section."""
+    if name not in intervals:
+        return None
+    ends = intervals[name]
+    value, low, high = (
+        math.nan if each is None else float(each) for each in (section[name], ends["low"], ends["high"])
+    )
+    return Estimate(value, low, high, ends["n"])
+
+
 def _finite(value: Any) -> Any:
     """JSON has no NaN: what could not be measured is null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,8 +7,8 @@ from typing import Any
 
 from stargan_ray.evaluation.charts import MARK, axes_of, saved
 from stargan_ray.evaluation.comparison import COLUMNS, cell
-from stargan_ray.evaluation.intervals import Estimate
 from stargan_ray.evaluation.pages import data_uri, page
+from stargan_ray.evaluation.report import estimate_of
 
 _ROWS = {"translator": "translator", "copy_input": "copies of the input", "real": "real images"}
 
@@ -46,6 +46,4 @@ def _cell(report: Mapping[str, Any], path: str, name: str) -> str:
     ends: Any = report["intervals"]
     for key in path.split("."):
         plain, ends = plain.get(key, {}), ends.get(key, {})
-    if plain.get(name) is None or name not in ends:
-        return "–"
-    return cell(name, Estimate(plain[name], **ends[name]))
+    return cell(name, estimate_of(plain, ends, name))

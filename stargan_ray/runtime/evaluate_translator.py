@@ -15,9 +15,8 @@ from rich.table import Table
 from stargan_ray.data import storage
 from stargan_ray.evaluation.comparison import COLUMNS, Judged, Row, cell
 from stargan_ray.evaluation.figures import confusion_figure
-from stargan_ray.evaluation.intervals import Estimate
 from stargan_ray.evaluation.judging import Verdict, compare
-from stargan_ray.evaluation.report import split_estimates
+from stargan_ray.evaluation.report import estimate_of, split_estimates
 from stargan_ray.evaluation.translator_page import intensity_figure, render
 from stargan_ray.runtime.examination import BLOCK, Docket, examination_of, examine
 from stargan_ray.runtime.judgement import Bench
@@ -151,12 +150,7 @@ def table(report: dict[str, Any]) -> Table:
     """The figures, a row of the comparison a column, as a table to print."""
     shown = Table("", *(name.replace("_", " ") for name in ROWS))
     for name, heading in COLUMNS.items():
-        found = [_estimate(report, row, name) for row in ROWS]
+        found = [estimate_of(report[row], report["intervals"][row], name) for row in ROWS]
         if any(found):
             shown.add_row(heading, *(cell(name, each) for each in found))
     return shown
-
-
-def _estimate(report: dict[str, Any], row: str, name: str) -> Estimate | None:
-    ends = report["intervals"][row].get(name)
-    return None if ends is None or report[row][name] is None else Estimate(report[row][name], **ends)

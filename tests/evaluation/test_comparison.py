@@ -13,7 +13,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from stargan_ray.errors import InputError
-from stargan_ray.evaluation.comparison import COLUMNS, Judged, Row, as_csv, as_markdown
+from stargan_ray.evaluation.comparison import COLUMNS, Judged, Row, as_csv, as_markdown, cell
 from stargan_ray.evaluation.frechet import by_domain, frechet_distance
 from stargan_ray.evaluation.intensity import intensity_curve
 from stargan_ray.evaluation.intervals import Estimate
@@ -176,3 +176,11 @@ def test_tables_show_every_row_and_leave_out_what_was_not_measured():
 def test_a_row_of_nothing_is_refused():
     with pytest.raises(InputError, match="row 'ours': no run was judged"):
         Row("ours", ())
+
+
+def test_a_cell_says_where_there_were_too_few_images():
+    nan = float("nan")
+    assert cell("frechet", None) == "–"
+    assert cell("frechet", Estimate(nan, nan, nan, 0)) == "too few images"
+    assert cell("frechet", Estimate(3.0, nan, nan, 9)) == "3.000 (too few images)"
+    assert cell("rank1", Estimate(0.5, 0.4, 0.6, 9)) == "50.0% [40.0, 60.0]"
