@@ -25,7 +25,8 @@ from rich.table import Table
 
 from measure import RESULTS, hardware  # isort: skip
 from stargan_ray.data.faces import FacesConfig
-from stargan_ray.data.readers.faces import FacesUnit, read_faces
+from stargan_ray.data.readers.drawn import DrawnUnit
+from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.schema import EXPRESSIONS, Row, Skipped, Truth
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import SHARD_ROWS, Source
@@ -80,7 +81,7 @@ class Proof:
 class Without:
     """A unit of generated faces without those of train and val that show certain expressions."""
 
-    whole: FacesUnit
+    whole: DrawnUnit
     unseen: tuple[int, ...]
 
     @property
@@ -106,7 +107,7 @@ class Without:
 def source(proof: Proof) -> Source:
     """The faces, without the unseen expressions in train and val."""
     whole = read_faces(FacesConfig(people=proof.people, size=64, seed=proof.seed, splits=(0.7, 0.05, 0.25)), SHARD_ROWS)
-    units = tuple(Without(unit, proof.unseen) for unit in whole.units if isinstance(unit, FacesUnit))
+    units = tuple(Without(unit, proof.unseen) for unit in whole.units if isinstance(unit, DrawnUnit))
     return replace(whole, description={**whole.description, "train_without": list(proof.left_out)}, units=units)
 
 
