@@ -19,7 +19,7 @@ from stargan_ray.evaluation.judging import Verdict, compare
 from stargan_ray.evaluation.report import estimate_of, split_estimates
 from stargan_ray.evaluation.translator_page import intensity_figure, render
 from stargan_ray.runtime.examination import BLOCK, Docket, examination_of, examine
-from stargan_ray.runtime.judgement import Bench
+from stargan_ray.runtime.judgement import Bench, Court
 from stargan_ray.runtime.judges import JudgeModels
 from stargan_ray.runtime.models import LoadedModel, load_model
 from stargan_ray.runtime.strangers import require_judged_strangers
@@ -67,23 +67,7 @@ def evaluate_translator(
     findings = examine(examination, parallel, on_judged)
     rows = dict(zip(ROWS, (bench.judged(findings, {}), bench.copy_input(networks), bench.real()), strict=True))
     results = {
-        "kind": model.kind,
-        "model": {
-            "name": model.where,
-            "content_hash": model.content_hash,
-            "method": model.meta["method"],
-            "step": model.meta["step"],
-            "data_hash": model.meta["data_hash"],
-        },
-        "data": {
-            "uri": docket.data,
-            "content_hash": docket.content_hash,
-            "split": docket.split,
-            "people": len(set(court.probes.persons)),
-            "translations": len(court.requests),
-        },
-        "domains": list(court.domains),
-        "judges": judges.named(),
+        **_facts(docket, model, judges, court),
         "strangers": strangers,
         **{name: _section(name, judged, court.domains) for name, judged in rows.items()},
         "difference": compare(rows["translator"].verdict, rows["copy_input"].verdict),
@@ -105,6 +89,29 @@ def admitted(docket: Docket, model: LoadedModel, judges: JudgeModels) -> dict[st
     for name, where in (("expression judge", judges.expression), ("identity judge", judges.identity)):
         strangers[name] = require_judged_strangers(docket, load_model(where).meta)
     return strangers
+
+
+def _facts(docket: Docket, model: LoadedModel, judges: JudgeModels, court: Court) -> dict[str, Any]:
+    """What was evaluated on what by whom."""
+    return {
+        "kind": model.kind,
+        "model": {
+            "name": model.where,
+            "content_hash": model.content_hash,
+            "method": model.meta["method"],
+            "step": model.meta["step"],
+            "data_hash": model.meta["data_hash"],
+        },
+        "data": {
+            "uri": docket.data,
+            "content_hash": docket.content_hash,
+            "split": docket.split,
+            "people": len(set(court.probes.persons)),
+            "translations": len(court.requests),
+        },
+        "domains": list(court.domains),
+        "judges": judges.named(),
+    }
 
 
 def _section(name: str, judged: Judged, domains: tuple[str, ...]) -> dict[str, Any]:
