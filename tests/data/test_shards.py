@@ -179,7 +179,8 @@ def test_other_labels_other_content(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from tests.data.test_shards import made
+sys.path.insert(0, "tests/data")  # by its folder: another package may be called tests
+from test_shards import made
 from stargan_ray.data.writing import map_here, write_dataset
 done = []
 def die(written):
