@@ -61,6 +61,10 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.logits)
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Evidence:
+        """Of the images at these positions."""
+        return Evidence(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
     def to_bytes(self) -> bytes:
         """For a file."""
         return save({field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)})

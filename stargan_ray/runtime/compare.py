@@ -96,7 +96,7 @@ def compare(
     judged, failed = each_run(runs, seat, parallel, progress, stop)
     if stop.is_set():
         raise KeyboardInterrupt
-    rows = [Row(COPY_INPUT, (seat.bench.copy_input(seat.judges.open()),)), Row(REAL, (seat.bench.real(),))]
+    rows = [Row(COPY_INPUT, (seat.bench.copy_input(),)), Row(REAL, (seat.bench.real(),))]
     for recipe in comparison.recipes:
         found = tuple(judged[key] for key in runs if key[0] == recipe.name and key in judged)
         if found:

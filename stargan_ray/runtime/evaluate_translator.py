@@ -62,10 +62,9 @@ def evaluate_translator(
     examination = examination_of(model, court, docket, judges, storage.join(out, "seen"), block)
     strangers = admitted(docket, model, judges)
     storage.check_writable(out)
-    networks = judges.open()
-    bench = Bench.of(court, networks)
+    bench = Bench.of(court, judges.open())
     findings = examine(examination, parallel, on_judged)
-    rows = dict(zip(ROWS, (bench.judged(findings, {}), bench.copy_input(networks), bench.real()), strict=True))
+    rows = dict(zip(ROWS, (bench.judged(findings, {}), bench.copy_input(), bench.real()), strict=True))
     results = {
         **_facts(docket, model, judges, court),
         "strangers": strangers,

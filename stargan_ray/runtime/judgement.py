@@ -13,14 +13,14 @@ from torch import Tensor
 from stargan_ray.data.shards import Dataset
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.comparison import Judged
-from stargan_ray.evaluation.evidence import Evidence, FloatArray, joined, look_at_translations
+from stargan_ray.evaluation.evidence import Evidence, FloatArray
 from stargan_ray.evaluation.expression import probabilities
 from stargan_ray.evaluation.frechet import by_domain
 from stargan_ray.evaluation.generated import known_faces
 from stargan_ray.evaluation.intensity import INTENSITIES, IntensityCurve
 from stargan_ray.evaluation.judging import Judges, Known, real_verdict, verdict
 from stargan_ray.evaluation.pairs import split_gallery
-from stargan_ray.evaluation.translations import Faces, LatentGuide, Requests, balanced_targets, copies, translate
+from stargan_ray.evaluation.translations import Faces, LatentGuide, Requests, balanced_targets, translate
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.models import LoadedModel
 
@@ -121,11 +121,9 @@ class Bench:
         """Show the real faces to the judges, once for all rows."""
         return Bench(court, Known.of(court.probes, court.gallery, judges))
 
-    def copy_input(self, judges: Judges) -> Judged:
-        """The row of doing nothing."""
-        court = self.court
-        seen = look_at_translations(copies(court.probes, court.requests), court.probes, court.requests, judges)
-        return self.judged(Findings(joined(list(seen))), {})
+    def copy_input(self) -> Judged:
+        """The row of doing nothing: the judges see in a copy what they have seen in the source."""
+        return self.judged(Findings(self.known.of_sources.take(self.court.requests.source)), {})
 
     def real(self) -> Judged:
         """The judges on real images: what a perfect translator could be expected to reach.
