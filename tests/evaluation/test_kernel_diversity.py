@@ -6,6 +6,7 @@ pytest tests/evaluation/test_kernel_diversity.py
 import numpy as np
 import pytest
 import torch
+from torchmetrics.image import kid
 
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.diversity import diversity, pairwise_distances
@@ -26,7 +27,6 @@ def test_squared_mmd_is_the_double_loop():
 
 
 def test_squared_mmd_is_that_of_torchmetrics():
-    kid = pytest.importorskip("torchmetrics.image.kid")
     theirs = kid.poly_mmd(torch.from_numpy(A), torch.from_numpy(B[:7]))  # it takes sets of one size
     assert squared_mmd(A, B[:7]) == pytest.approx(float(theirs), rel=1e-9)
 

@@ -11,6 +11,9 @@ import pytest
 import torch
 from tiny_models import build
 from torch import nn
+from torch_fidelity import feature_extractor_inceptionv3 as extractor
+from torchmetrics.functional.image import lpips
+from torchmetrics.image import fid
 
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.feature_networks import Inception, to_bytes
@@ -18,10 +21,6 @@ from stargan_ray.evaluation.frechet import frechet_distance
 from stargan_ray.runtime.feature_networks import open_feature_networks
 from stargan_ray.runtime.feature_use import read_state_dict
 from stargan_ray.runtime.models import load_model
-
-extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-lpips = pytest.importorskip("torchmetrics.functional.image.lpips")
-fid = pytest.importorskip("torchmetrics.image.fid")
 
 
 @pytest.fixture(scope="module")
