@@ -30,6 +30,8 @@ class Judges:
         expression: images -> logits (b, K).
         identity: images -> unit embeddings (b, d).
         features: images -> (b, f), what the expression judge's last layer reads; None where it has no such thing.
+        head: features (b, f) -> the logits, so that the expression judge looks at an image once; None = ``expression``
+            is called beside ``features``.
         training: the embedder whose loss trained a translator, images -> unit embeddings; no judge, and shown beside
             them: what it calls near and they call far was learnt to please it. None = not asked.
     """
@@ -37,6 +39,7 @@ class Judges:
     expression: Judge
     identity: Judge
     features: Judge | None = None
+    head: Judge | None = None
     training: Judge | None = None
 
 
@@ -95,12 +98,15 @@ def look(images: Tensor, judges: Judges, source: Tensor | None = None) -> Eviden
         judges: called once each.
         source: what they are translations of, for the background; None = nothing else.
     """
+    none = np.zeros((len(images), 0))
     with torch.no_grad():
+        features = None if judges.features is None else judges.features(images)
+        logits = judges.expression(images) if features is None or judges.head is None else judges.head(features)
         return Evidence(
-            logits=_array(judges.expression, images),
-            identity=_array(judges.identity, images),
-            training=_array(judges.training, images),
-            features=_array(judges.features, images),
+            logits=_array(logits),
+            identity=_array(judges.identity(images)),
+            training=none if judges.training is None else _array(judges.training(images)),
+            features=none if features is None else _array(features),
             background=np.zeros(len(images)) if source is None else background_l1(source, images),
         )
 
@@ -155,8 +161,6 @@ def background_l1(source: Tensor, translation: Tensor) -> FloatArray:
     return values
 
 
-def _array(judge: Judge | None, images: Tensor) -> FloatArray:
-    if judge is None:
-        return np.zeros((len(images), 0))
-    seen: FloatArray = judge(images).double().cpu().numpy()
-    return seen
+def _array(seen: Tensor) -> FloatArray:
+    values: FloatArray = seen.double().cpu().numpy()
+    return values

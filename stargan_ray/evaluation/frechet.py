@@ -8,6 +8,9 @@ It is biased upwards by small sets: compare rows of the same number of images, a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -20,6 +23,49 @@ FloatArray = npt.NDArray[np.float64]
 ROUNDS = 50
 
 
+@dataclass(frozen=True)
+class Gaussian:
+    """A set of features as its mean and covariance, with a root of the latter, since it is compared many times.
+
+    Attributes:
+        mean: (d,).
+        covariance: (d, d), unbiased.
+    """
+
+    mean: FloatArray
+    covariance: FloatArray
+
+    @staticmethod
+    def of(features: npt.ArrayLike) -> Gaussian:
+        """Of features (n, d), at least two.
+
+        Raises:
+            InputError: there are fewer.
+        """
+        rows = np.asarray(features, dtype=np.float64)
+        if len(rows) < 2:
+            raise InputError(f"features {rows.shape}: allowed are at least 2 rows")
+        return Gaussian(rows.mean(0), np.atleast_2d(np.cov(rows, rowvar=False)))
+
+    @cached_property
+    def root(self) -> FloatArray:
+        """R (d, d) with R Rᵀ the covariance."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        root: FloatArray = vectors * np.sqrt(values.clip(min=0))  # rounding leaves negative crumbs
+        return root
+
+    def distance(self, other: Gaussian) -> float:
+        """d² to another Gaussian of the same width.
+
+        The eigenvalues of Σ₁ Σ₂ are those of Rᵀ Σ₁ R with Σ₂ = R Rᵀ, which is symmetric: they come ten times as fast
+        as those of the product, without imaginary crumbs, and ``other``'s root is made once.
+        """
+        inner = np.linalg.eigvalsh(other.root.T @ self.covariance @ other.root)
+        gap = np.square(self.mean - other.mean).sum()
+        traces = np.trace(self.covariance) + np.trace(other.covariance)
+        return float(max(0.0, gap + traces - 2 * np.sqrt(inner.clip(min=0)).sum()))
+
+
 def frechet_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """d² of two sets of features (n, d) and (m, d), at least two of each.
 
@@ -29,11 +75,7 @@ def frechet_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
         raise InputError(f"features {a.shape} and {b.shape}: allowed are at least 2 rows each, of one width")
-    covariances = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
-    # tr((Σ₁Σ₂)^½) is the sum of the roots of the eigenvalues; rounding leaves imaginary and negative crumbs
-    roots = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(min=0)).sum()
-    gap = np.square(a.mean(0) - b.mean(0)).sum()
-    return float(max(0.0, gap + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * roots))
+    return Gaussian.of(a).distance(Gaussian.of(b))
 
 
 def by_domain(
@@ -58,7 +100,8 @@ def by_domain(
         labels: (m,) their domains.
         seed: of the resampling.
     """
-    value = _mean_over_domains(features, targets, real, labels)
+    there = {k: Gaussian.of(real[labels == k]) for k in np.unique(targets) if (labels == k).sum() >= 2}
+    value = _mean_over_domains(features, targets, there)
     if math.isnan(value):
         return Estimate(math.nan, math.nan, math.nan, 0)
     names, of_row = np.unique(persons, return_inverse=True)
@@ -67,18 +110,13 @@ def by_domain(
     again = []
     for _ in range(ROUNDS):
         chosen = np.concatenate([rows[k] for k in generator.integers(len(names), size=len(names))])
-        again.append(_mean_over_domains(features[chosen], targets[chosen], real, labels))
+        again.append(_mean_over_domains(features[chosen], targets[chosen], there))
     half = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * float(np.nanstd(again))
     return Estimate(value, max(0.0, value - half), value + half, len(features))
 
 
-def _mean_over_domains(
-    features: FloatArray, targets: npt.NDArray[np.int64], real: FloatArray, labels: npt.NDArray[np.int64]
-) -> float:
+def _mean_over_domains(features: FloatArray, targets: npt.NDArray[np.int64], real: Mapping[int, Gaussian]) -> float:
     """NaN where no domain has two images on both sides."""
-    found = []
-    for domain in np.unique(targets):
-        made, there = features[targets == domain], real[labels == domain]
-        if min(len(made), len(there)) >= 2:
-            found.append(frechet_distance(made, there))
+    made = {domain: features[targets == domain] for domain in real}
+    found = [Gaussian.of(rows).distance(real[domain]) for domain, rows in made.items() if len(rows) >= 2]
     return float(np.mean(found)) if found else math.nan

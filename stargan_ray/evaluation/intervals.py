@@ -8,7 +8,9 @@ size is corrected for it, where people are given. All intervals are 95 % unless 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -137,12 +139,7 @@ def bootstrap_mean(
         raise InputError(f"an interval needs at least 2 groups (people), got {size}")
     if not np.isfinite(numbers).all():
         raise InputError(f"{int((~np.isfinite(numbers)).sum())} of {len(numbers)} values are not finite")
-    generator = np.random.default_rng(seed)
-    means = []
-    for start in range(0, rounds, block := max(1, _BLOCK // size)):
-        take = min(block, rounds - start)
-        weights = generator.multinomial(size, np.full(size, 1 / size), size=take)
-        means.append((weights @ sums) / (weights @ counts))
+    means = [(weights @ sums) / (weights @ counts) for weights in _resamples(size, rounds, seed)]
     quantile = float(t.ppf(0.5 - confidence / 2, size - 1)) * math.sqrt(size / (size - 1))
     tail = NormalDist().cdf(quantile)
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
@@ -180,6 +177,25 @@ def paired_difference(
 def is_above(difference: Estimate, bar: float = 0.0) -> bool:
     """Whether a difference exceeds the bar by more than its interval."""
     return difference.low > bar
+
+
+def _resamples(size: int, rounds: int, seed: int) -> Iterable[npt.NDArray[np.int64]]:
+    """How often each of the groups is drawn, (rounds, size) in blocks; kept where it is one block.
+
+    An evaluation asks for dozens of intervals over the same people, and drawing costs more than all else in them.
+    """
+    return _kept(size, rounds, seed) if size * rounds <= _BLOCK else _drawn(size, rounds, seed)
+
+
+@lru_cache(maxsize=4)
+def _kept(size: int, rounds: int, seed: int) -> tuple[npt.NDArray[np.int64], ...]:
+    return tuple(_drawn(size, rounds, seed))
+
+
+def _drawn(size: int, rounds: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    generator = np.random.default_rng(seed)
+    for start in range(0, rounds, block := max(1, _BLOCK // size)):
+        yield generator.multinomial(size, np.full(size, 1 / size), size=min(block, rounds - start))
 
 
 def _by_group(values: npt.NDArray[Any], groups: npt.ArrayLike | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -21,7 +21,7 @@ from stargan_ray.evaluation.translator_page import intensity_figure, render
 from stargan_ray.runtime.examination import BLOCK, Docket, examination_of, examine
 from stargan_ray.runtime.judgement import Bench, Court
 from stargan_ray.runtime.judges import JudgeModels
-from stargan_ray.runtime.models import LoadedModel, load_model
+from stargan_ray.runtime.models import LoadedModel
 from stargan_ray.runtime.strangers import require_judged_strangers
 
 ROWS = ("translator", "copy_input", "real")
@@ -85,8 +85,8 @@ def admitted(docket: Docket, model: LoadedModel, judges: JudgeModels) -> dict[st
     """
     judges.refuse_trainers_of(model)
     strangers = {"translator": require_judged_strangers(docket, model.meta)}
-    for name, where in (("expression judge", judges.expression), ("identity judge", judges.identity)):
-        strangers[name] = require_judged_strangers(docket, load_model(where).meta)
+    for name, judge in zip(("expression judge", "identity judge"), judges.models(), strict=False):
+        strangers[name] = require_judged_strangers(docket, judge.meta)
     return strangers
 
 

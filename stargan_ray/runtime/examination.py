@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,9 +61,15 @@ class Docket:
     translations: int = 1_600
 
     def court(self) -> Court:
-        """Its faces and requests."""
-        dataset = open_dataset(self.data)
-        return Court.of(dataset, self.size, split=self.split, people=self.people, translations=self.translations)
+        """Its faces and requests; those asked for last in this process are still there."""
+        return _court(self)
+
+
+@lru_cache(maxsize=1)  # the bench and the blocks of this process, and every row of a comparison, want the same
+def _court(docket: Docket) -> Court:
+    dataset = open_dataset(docket.data)
+    people, translations = docket.people, docket.translations
+    return Court.of(dataset, docket.size, split=docket.split, people=people, translations=translations)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -135,12 +136,16 @@ class JudgeModels:
                     raise _refused(where, translator, name)
 
     def open(self, device: torch.device | str = "cpu") -> Judges:
-        """Load them."""
-        judges = open_judges(self.expression, self.identity, device=device)
-        if not self.training:
-            return judges
-        (embedder,) = load_model(self.training, device).networks.values()
-        return replace(judges, training=embedder)
+        """Their networks."""
+        expression, identity, *training = (_only(model) for model in self.models(device))
+        return replace(_judges(expression, identity), training=training[0] if training else None)
+
+    def models(self, device: torch.device | str = "cpu") -> tuple[LoadedModel, ...]:
+        """The expression judge, the identity judge, and the training embedder if there is one.
+
+        Those asked for last in this process are still there: several parts of an evaluation want the same.
+        """
+        return _loaded(self, str(device))
 
 
 def open_judges(
@@ -152,7 +157,17 @@ def open_judges(
         InputError: a model cannot be loaded, is of another kind, or has the weights of what the translator learnt from.
     """
     seen = _network(expression, ("expression",), translator, device)
-    return Judges(seen, open_identity_judge(identity, translator, device), getattr(seen, "features", None))
+    return _judges(seen, open_identity_judge(identity, translator, device))
+
+
+def _judges(expression: nn.Module, identity: nn.Module) -> Judges:
+    return Judges(expression, identity, getattr(expression, "features", None), getattr(expression, "head", None))
+
+
+@lru_cache(maxsize=1)
+def _loaded(judges: JudgeModels, device: str) -> tuple[LoadedModel, ...]:
+    seats = (judges.expression, judges.identity, judges.training)
+    return tuple(load_model(where, device) for where in seats if where)
 
 
 def refuse_trainers(judges: Mapping[str, str], trainers: Mapping[str, str]) -> None:
@@ -188,7 +203,11 @@ def _network(
         if judge.content_hash == helper.get("content_hash"):
             assert translator is not None
             raise _refused(where, translator, name)
-    (network,) = judge.networks.values()
+    return _only(judge)
+
+
+def _only(model: LoadedModel) -> nn.Module:
+    (network,) = model.networks.values()
     return network
 
 
