@@ -15,6 +15,10 @@ class InputError(Exception):
     """
 
 
+class DivergedError(InputError):
+    """A training's numbers became infinite: what it was asked to do cannot be done, and trying again would not help."""
+
+
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> InputError:
     """An :class:`InputError` for a name that is not in a known set, with the nearest one suggested."""
     names = sorted(allowed)

@@ -68,7 +68,8 @@ class UniformSteps:
 
     The paper gives λ_id "from 0.1 till 4 with linear uniform steps after 25 thousand iterations" and neither
     the step nor the last iteration; here the value rises every ``step_size`` iterations by the same amount
-    and reaches ``end`` exactly at ``ramp_end``. ``step_size = 1`` is a plain linear ramp.
+    and reaches ``end`` exactly at ``ramp_end``. ``step_size = 1`` is a plain linear ramp. ``power`` bends it: the share
+    of the way that is gone is the share of the time to that power, so below 1 it rises early and above 1 late.
     """
 
     start: float = 0.1
@@ -76,6 +77,7 @@ class UniformSteps:
     ramp_start: int = 25_000
     ramp_end: int = 100_000
     step_size: int = 1_000
+    power: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse a ramp that ends before it starts, negative values and steps."""
@@ -87,6 +89,8 @@ class UniformSteps:
             raise InputError(f"ramp_end = {self.ramp_end}: allowed are values >= ramp_start = {self.ramp_start}")
         if self.step_size < 1:
             raise InputError(f"step_size = {self.step_size}: allowed are values >= 1")
+        if not 0 < self.power < math.inf:
+            raise InputError(f"power = {self.power}: allowed are finite values > 0 (1 = equal steps)")
 
     def __call__(self, step: int) -> float:
         """The value at a step."""
@@ -96,4 +100,4 @@ class UniformSteps:
             return self.start
         rises = -(-(self.ramp_end - self.ramp_start) // self.step_size)
         done = (step - self.ramp_start) // self.step_size
-        return self.start + (self.end - self.start) * done / rises
+        return self.start + (self.end - self.start) * (done / rises) ** self.power

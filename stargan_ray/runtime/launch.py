@@ -22,7 +22,7 @@ from stargan_ray.data.pipeline import RaySource
 from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Source
-from stargan_ray.errors import InputError
+from stargan_ray.errors import DivergedError, InputError
 from stargan_ray.runtime.cluster import require_cpus, start_ray
 from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
@@ -52,12 +52,12 @@ def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
 
     run: Run = config["run"]
     actor = config["records"]
-    if ray.get(actor.failure.remote()):
+    if ray.get(actor.failure.remote())[0]:
         return None  # started again after an error that will not go away
     try:
         outcome = run_worker(run, GroupWorker(get_device()), ray_source, ActorRecorder(actor))
     except (InputError, NonFiniteError) as error:
-        ray.get(actor.fail.remote(str(error)))
+        ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
         raise
     return vars(outcome)
 
@@ -78,7 +78,7 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
 
     Raises:
         InputError: something given cannot be used, or the run cannot fit the cluster.
-        NonFiniteError: never; it comes as InputError with the same line.
+        DivergedError: its numbers became infinite.
         KeyboardInterrupt: stopped by a person; the checkpoint is written.
     """
     run, data_hash = check(run.absolute())
@@ -111,9 +111,8 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
     status = "FAILED"
     try:
         result = _watched(trainer, records, run, progress, stop)
-        failure = ray.get(records.failure.remote())
-        if failure:
-            raise InputError(failure)
+        if failure := _failure(records):
+            raise failure
         outcome = Outcome(**result.return_value)
         status = "FINISHED" if outcome.finished else "KILLED"
     finally:
@@ -135,7 +134,7 @@ def fit_here(run: Run) -> Outcome:
             outcome = run_worker(run, LocalWorker(device), thread_source, Shown(tracking, show))
         status = "FINISHED" if outcome.finished else "KILLED"
     except NonFiniteError as error:
-        raise InputError(str(error)) from error
+        raise DivergedError(str(error)) from error
     finally:
         tracking.close(status)
     if not outcome.finished:
@@ -185,6 +184,14 @@ def _require_room(recipe: Recipe) -> None:
         )
 
 
+def _failure(records: Any) -> InputError | None:
+    """What a worker could not go on from."""
+    import ray
+
+    message, diverged = ray.get(records.failure.remote())
+    return (DivergedError if diverged else InputError)(message) if message else None
+
+
 def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None, stop: threading.Event | None) -> Any:
     """``trainer.fit()`` in a thread, with a progress bar; the first Ctrl-C asks, the second aborts."""
     import ray
@@ -209,8 +216,7 @@ def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None, st
                 told = True
             show(*ray.get(records.progress.remote()))
     if "error" in done:
-        failure = ray.get(records.failure.remote())
-        if failure:
-            raise InputError(failure) from done["error"]
+        if failure := _failure(records):
+            raise failure from done["error"]
         raise done["error"]
     return done["result"]

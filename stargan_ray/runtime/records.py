@@ -54,7 +54,7 @@ def make_tracking(run: Run, data_hash: str) -> Tracking:
 
 def _described(run: Run, data_hash: str) -> tuple[dict[str, Any], dict[str, str], bool]:
     """Parameters, tags, and whether the run starts anew: without a checkpoint it does, also under a used name."""
-    tags = {"commit": commit(), "data_hash": data_hash, "version": stargan_ray.__version__}
+    tags = {"commit": commit(), "data_hash": data_hash, "version": stargan_ray.__version__, **run.tags}
     return flatten(run.recipe), tags, not run.checkpoints.names()
 
 

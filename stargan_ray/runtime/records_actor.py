@@ -21,7 +21,7 @@ class RecordsActor:
     ) -> None:
         self._tracking = Tracking(name, params, tags, spool=Path(spool), fresh=fresh)
         self._step, self._values = 0, dict[str, float]()
-        self._failure = ""
+        self._failure, self._diverged = "", False
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """See ``Recorder``."""
@@ -40,13 +40,14 @@ class RecordsActor:
         """See ``Recorder``."""
         return self._tracking.stop_requested()
 
-    def fail(self, message: str) -> None:
-        """A worker met an error that starting it again would not mend."""
-        self._failure = self._failure or message
+    def fail(self, message: str, diverged: bool = False) -> None:
+        """A worker met an error that starting it again would not mend; ``diverged`` = its numbers became infinite."""
+        if not self._failure:
+            self._failure, self._diverged = message, diverged
 
-    def failure(self) -> str:
-        """That error, or nothing."""
-        return self._failure
+    def failure(self) -> tuple[str, bool]:
+        """That error, or nothing, and whether the training diverged."""
+        return self._failure, self._diverged
 
     def progress(self) -> tuple[int, dict[str, float]]:
         """The last step reported and its numbers."""

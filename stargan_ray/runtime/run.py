@@ -27,6 +27,7 @@ class Run:
         init: model or checkpoint whose weights a new run starts from; empty = the seed's.
         embeddings: whether f(source) is read from beside the data (``jobs/embed.py``) instead of computed in each
             step. It is the same number but for rounding, so a run may go on with or without.
+        tags: of the MLflow run, besides those that every run has.
     """
 
     recipe: Recipe
@@ -37,6 +38,7 @@ class Run:
     judge: str = ""
     init: str = ""
     embeddings: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def absolute(self) -> Run:
         """The same run with local paths that hold in any working directory: workers have their own."""
