@@ -1,6 +1,7 @@
 """Judging a translator beside the bare loop of generator and judges over images in memory.
 
-    python benchmarks/evaluate.py            # three minutes on two cores
+    python benchmarks/evaluate.py            # a minute on two cores: as many translations as jobs/evaluate.py asks for
+    python benchmarks/evaluate.py 6400       # four times as many
 
 The bare loop translates the same requests, in the same batches, under the same guides and intensities, and calls the
 same networks on what comes out. The whole is ``evaluate_translator``: it reads and decodes the people, loads the
@@ -10,6 +11,7 @@ report. Untrained networks of the tiny recipes cost what trained ones cost.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +30,8 @@ from stargan_ray.evaluation.translations import LatentGuide, ReferenceGuide, tra
 from stargan_ray.methods.base import Translator
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.recipes import recipe_named
+from stargan_ray.runtime import examination
+from stargan_ray.runtime import judges as judge_models
 from stargan_ray.runtime.evaluate_translator import evaluate_translator
 from stargan_ray.runtime.examination import REFERENCE, Docket, Examination, examination_of
 from stargan_ray.runtime.judgement import SEED
@@ -76,6 +80,13 @@ def bare(examination: Examination, docket: Docket, model: LoadedModel, judges: J
     return loop
 
 
+def whole(docket: Docket, out: str, model: LoadedModel, judges: JudgeModels) -> None:
+    """The evaluation as a process of its own would do it: nothing that an earlier round left is used."""
+    examination._court.cache_clear()
+    judge_models._loaded.cache_clear()
+    evaluate_translator(docket, out, model, judges)
+
+
 def main() -> None:
     """Both in turn, and the ratio."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -85,20 +96,22 @@ def main() -> None:
         for name in RECIPES:
             save_untrained(name, folder)
         dataset = open_dataset(str(folder / "faces"))
-        docket = Docket(dataset.uri, dataset.manifest.content_hash, 32)
+        asked_for = int(sys.argv[1]) if len(sys.argv) > 1 else 1_600
+        docket = Docket(dataset.uri, dataset.manifest.content_hash, 32, translations=asked_for)
         judges = JudgeModels.of(*(str(folder / name) for name in ("expression", "judge", "training")))
         model = load_model(folder / "translator")
-        examination = examination_of(model, docket.court(), docket, judges, str(folder / "seen"))
+        asked = examination_of(model, docket.court(), docket, judges, str(folder / "seen"))
         seconds = alternate(
             ROUNDS,
-            bare=bare(examination, docket, model, judges),
-            whole=lambda: evaluate_translator(docket, str(folder / "out"), model, judges),
+            bare=bare(asked, docket, model, judges),
+            whole=lambda: whole(docket, str(folder / "out"), model, judges),
         )
-        translations = sum(part.stop - part.start for part in examination.parts)
+        translations = sum(part.stop - part.start for part in asked.parts)
         ratio = throughput(seconds, "whole", "bare")
         ratio_cpu = throughput(seconds, "whole_cpu", "bare_cpu")
         facts = {"translations": translations, "throughput": ratio, "throughput_cpu": ratio_cpu}
-        report("evaluate", "python benchmarks/evaluate.py", seconds, **facts)
+        name = "evaluate" if asked_for == 1_600 else f"evaluate-{asked_for}"
+        report(name, " ".join(["python benchmarks/evaluate.py", *sys.argv[1:]]), seconds, **facts)
 
 
 if __name__ == "__main__":

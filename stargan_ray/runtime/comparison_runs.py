@@ -223,4 +223,4 @@ def judge_model(where: str, seat: Seat, facts: Mapping[str, Any]) -> Judged:
 def _judged(model: LoadedModel, seat: Seat, facts: Mapping[str, Any]) -> Judged:
     require_judged_strangers(seat.docket, model.meta)
     examination = examination_of(model, seat.bench.court, seat.docket, seat.judges, seat.folder)
-    return replace(seat.bench.judged(examine(examination), facts), pictures=seat.bench.pictures(model))
+    return replace(seat.bench.judged(examine(examination, model=model), facts), pictures=seat.bench.pictures(model))

@@ -63,7 +63,7 @@ def evaluate_translator(
     strangers = admitted(docket, model, judges)
     storage.check_writable(out)
     bench = Bench.of(court, judges.open())
-    findings = examine(examination, parallel, on_judged)
+    findings = examine(examination, parallel, on_judged, model)
     rows = dict(zip(ROWS, (bench.judged(findings, {}), bench.copy_input(), bench.real()), strict=True))
     results = {
         **_facts(docket, model, judges, court),

@@ -126,13 +126,14 @@ class Examination:
             for start in range(0, count, self.block)
         ]
 
-    def make(self) -> _Tool:
-        """Load the faces, the translator and the judges."""
+    def make(self, loaded: LoadedModel | None = None) -> _Tool:
+        """Load the faces, the translator, unless it is there already and stays where it is, and the judges."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         court = self.docket.court()
         probes = Faces(court.probes.images.to(device), court.probes.labels, court.probes.persons)
         court = Court(probes, court.gallery, court.requests, court.domains)
-        return _Tool(court, load_model(self.model, device), self.judges.open(device))
+        model = loaded if loaded is not None and device.type == "cpu" else load_model(self.model, device)
+        return _Tool(court, model, self.judges.open(device))
 
     def stored(self, start: int) -> bool:
         """Whether a block is stored whole."""
@@ -165,6 +166,26 @@ class Examination:
         return storage.join(self.uri, f"{start:05d}.safetensors")
 
 
+@dataclass(frozen=True)
+class _Here:
+    """An examination in the process that has its translator; see ``block_pool.Work``."""
+
+    examination: Examination
+    model: LoadedModel
+
+    def make(self) -> _Tool:
+        """With the translator that is there."""
+        return self.examination.make(self.model)
+
+    def stored(self, start: int) -> bool:
+        """Whether a block is stored whole."""
+        return self.examination.stored(start)
+
+    def write(self, start: int, tool: _Tool) -> None:
+        """Do a block."""
+        self.examination.write(start, tool)
+
+
 def examination_of(
     model: LoadedModel, court: Court, docket: Docket, judges: JudgeModels, folder: str, block: int = BLOCK
 ) -> Examination:
@@ -180,7 +201,10 @@ def examination_of(
 
 
 def examine(
-    examination: Examination, parallel: int = 1, on_done: Callable[[int, int], None] = lambda _new, _of: None
+    examination: Examination,
+    parallel: int = 1,
+    on_done: Callable[[int, int], None] = lambda _new, _of: None,
+    model: LoadedModel | None = None,
 ) -> Findings:
     """Do the blocks that are not there yet and put all together.
 
@@ -188,6 +212,7 @@ def examine(
         examination: of one translator.
         parallel: processes; 1 is this one, more are an actor pool of Ray Data.
         on_done: told of (new translations, all), for progress.
+        model: the same translator, where this process has loaded it already.
 
     Raises:
         InputError: the cluster has fewer CPUs, or the blocks cannot be written or read by this process.
@@ -196,7 +221,8 @@ def examine(
     total = sum(part.stop - part.start for part in parts)
     missing = [number for number in range(len(parts)) if not examination.stored(number)]
     on_done(total - sum(parts[n].stop - parts[n].start for n in missing), total)
-    for number in each_block(examination, missing, parallel):
+    work = _Here(examination, model) if parallel == 1 and model is not None else examination
+    for number in each_block(work, missing, parallel):
         on_done(parts[number].stop - parts[number].start, total)
     found: dict[tuple[str, float], list[Evidence]] = {}
     for number, part in enumerate(parts):

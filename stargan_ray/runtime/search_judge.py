@@ -59,7 +59,7 @@ class TranslatorExaminer:
         model = load_model(where)
         whole = examination_of(model, self.bench.court, self.docket, self.judges, self.folder)
         examination = replace(whole, references=False, swept=0)
-        judged = self.bench.judged(examine(examination), {})
+        judged = self.bench.judged(examine(examination, model=model), {})
         storage.delete(examination.uri)
         return {name: found.value for name, found in judged.verdict.estimates().items() if found.value == found.value}
 
