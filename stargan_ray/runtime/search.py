@@ -321,8 +321,9 @@ class _Watch:
             self._record.over(found, self._task.runs(found)[-1].name, list(self._trials.values()))
 
     def _see(self, trial: Trial) -> None:
-        self._trials[trial.key] = trial
-        self._table.show(trial)
+        if self._trials.get(trial.key) != trial:  # Tune tells of the last rung and of the end
+            self._trials[trial.key] = trial
+            self._table.show(trial)
 
     def stopper(self) -> Any:
         """Ends all trials once asked to, or when trial after trial fails."""
