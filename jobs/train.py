@@ -4,9 +4,10 @@ r"""Train any network of the package with Ray Train, on batches streamed by Ray 
     python jobs/train.py stargan-v2-id-tiny --data s3://bucket/faces --storage s3://bucket/runs --name first \
         --identity models:/face-identity@champion --train.steps 2000
     python jobs/train.py expression-tiny --data data/faces --storage runs --name filter --crossfit 3
+    python jobs/train.py --config runs/when/best.json --data data/faces --storage runs --name tuned …
 
-The first word is a recipe; flags override its fields. The same command again continues the run where its last
-checkpoint stands. Without a recipe, the list of recipes is printed.
+The first word is a recipe, or --config and a recipe's file, as jobs/tune.py writes it; flags override its fields. The
+same command again continues the run where its last checkpoint stands. Without a recipe, the list of recipes is printed.
 """
 
 from __future__ import annotations
@@ -79,11 +80,14 @@ def main() -> None:
         for recipe in RECIPES.values():
             print(f"  {recipe.name:28} {recipe.about}")
         return
-    base = recipe_named(sys.argv[1])
+    first = 1 + (sys.argv[1] == "--config")
+    if len(sys.argv) <= first:
+        raise InputError("--config: the file of a recipe is needed, as jobs/tune.py writes it")
+    base = recipe_named(sys.argv[first])
     job = cli.parse(
         Train,
         base.about,
-        sys.argv[2:],
+        sys.argv[first + 1 :],
         default=Train(
             data_uri=tyro.MISSING,
             name=tyro.MISSING,

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from stargan_ray.config import Recipe
+import json
+
+from stargan_ray.config import Recipe, from_json
+from stargan_ray.data import storage
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.recipes.expression import EXPRESSION
 from stargan_ray.recipes.fa_gan import FA_GAN
@@ -20,7 +23,18 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """A recipe, or an error with the nearest name."""
+    """A recipe by its name, or of a file: a path or URI that ends with ``.json``, such as a search's ``best.json``.
+
+    Raises:
+        InputError: there is no such recipe, with the nearest name, or the file holds none.
+    """
+    if name.endswith(".json"):
+        try:
+            return from_json(json.loads(storage.read_bytes(storage.absolute(name))))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"{name} is no recipe: allowed is JSON as `jobs/train.py RECIPE --dry-run` prints it"
+            ) from error
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]

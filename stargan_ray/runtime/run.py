@@ -47,9 +47,9 @@ class Run:
             recipe=absolute_weights(self.recipe),
             data=storage.absolute(self.data),
             storage=storage.absolute(self.storage),
-            helpers={name: _absolute(where) for name, where in self.helpers.items()},
-            judge=_absolute(self.judge),
-            init=_absolute(self.init),
+            helpers={name: absolute_model(where) for name, where in self.helpers.items()},
+            judge=absolute_model(self.judge),
+            init=absolute_model(self.init),
         )
 
     @property
@@ -77,5 +77,6 @@ def each_fold(run: Run, folds: int) -> list[Run]:
     ]
 
 
-def _absolute(where: str) -> str:
+def absolute_model(where: str) -> str:
+    """A model's place that holds in any working directory; what is no path stays as it is."""
     return where if where in ("", DLIB, IMAGENET) or where.startswith("models:") else storage.absolute(where)

@@ -27,6 +27,7 @@ from stargan_ray.runtime.examination import Docket
 from stargan_ray.runtime.judges import JudgeModels, refuse_trainers
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.mlflow_store import tracking_uri
+from stargan_ray.runtime.run import absolute_model
 from stargan_ray.runtime.search_ledger import OVER, Ledger, Trial, trial_of
 from stargan_ray.runtime.search_record import SearchRecord
 from stargan_ray.runtime.search_report import write_report
@@ -117,6 +118,7 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
     fresh = not task.ledger.all()
     _require_same(task.ledger, job, task)
     known, queue = _plan(job, task.ledger)
+    os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri())  # the same store for all processes
     launch.prepare()
     for run in task.runs((queue or known)[0])[-1:] if job.search.embedder is None else ():
         launch.check(run)  # what cannot be trained is said before Tune starts anything
@@ -163,9 +165,9 @@ def open_task(job: Job) -> Task:
         for model in judges.models():
             require_judged_strangers(docket, model.meta)
         docket.court()
-    return Task(
-        job.search, storage.absolute(job.data), uri, job.name, docket, judges, _rungs(job), job.helpers, job.judge
-    )
+    helpers = {name: absolute_model(where) for name, where in job.helpers.items()}
+    data, judge = storage.absolute(job.data), absolute_model(job.judge)
+    return Task(job.search, data, uri, job.name, docket, judges, _rungs(job), helpers, judge)
 
 
 def _rungs(job: Job) -> tuple[int, ...]:
@@ -235,8 +237,7 @@ def _tune(
 ) -> None:
     """Hand the missing trials to Ray Tune."""
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is the job's
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(at_once))
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # the spool and a local MLflow are where the job runs
     from ray import tune
 
     from stargan_ray.runtime.searcher import OptunaSearcher
@@ -251,6 +252,8 @@ def _tune(
                 scheduler=scheduler_of(job.scheduler, task.rungs, known),
                 num_samples=missing,
                 max_concurrent_trials=at_once,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
             ),
             run_config=tune.RunConfig(
                 name=job.name,
@@ -262,6 +265,10 @@ def _tune(
                 log_to_file=False,
             ),
         ).fit()
+
+
+def _name(trial: Any) -> str:
+    return f"{trial.config['trial'].key}-{trial.trial_id}"
 
 
 def scheduler_of(name: Scheduler, rungs: tuple[int, ...], known: Sequence[Trial]) -> Any:
