@@ -4,6 +4,7 @@ r"""Search the schedule of λ_id, the triplet margin, both, or the balance of th
         --identity runs/embedder --judge runs/filter \
         --expression-judge runs/expression-judge --identity-judge runs/identity-judge
     python jobs/tune.py margin --data data/faces --name margin
+    python jobs/tune.py schedule --data data/faces-refined … --name evolve --members 4 --segments 4
     python jobs/tune.py lambda-id … --search lambda_id.end=loguniform(0.5,8) lambda_cyc=uniform(0.5,2) \
         --set train.steps=2000
 
@@ -18,16 +19,18 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from stargan_ray.errors import InputError
+from stargan_ray.errors import InputError, unknown
 from stargan_ray.recipes.searches import SEARCHES, Search, search_named
-from stargan_ray.recipes.space import Dimension, parse_dimension, parse_value, point_text
+from stargan_ray.recipes.space import Dimension, Range, parse_dimension, parse_value, point_text
 from stargan_ray.runtime import cli
 from stargan_ray.runtime.search import Job, Scheduler
 
+POPULATION = "a population of schedules of λ_id: who falls behind goes on from a better one's weights"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Tune:
-    """A search.
+class Asked:
+    """What every search is told.
 
     Attributes:
         data: URI of the data set that is learnt from.
@@ -35,13 +38,8 @@ class Tune:
             before filtering has the true expressions.
         storage: URI under which the search's folder lies.
         name: of the search; the same name and storage continue it.
-        trials: points that are tried in all.
         recipe: that is varied; empty = the search's tiny one.
-        embedder: recipe that joint trains first; empty = identity-tiny.
-        search: further ranges, or others for the same fields: FIELD=uniform(LOW,HIGH), loguniform(LOW,HIGH),
-            int(LOW,HIGH), int(LOW,HIGH,STEP) or choice(A,B,…).
         set: fields that are fixed for all trials: FIELD=VALUE.
-        only: leave out the ranges of the named search: those of --search alone.
         identity: embedder of translators that keep the identity.
         features: network of methods with a loss on features.
         judge: classifier that helps to choose the best checkpoint.
@@ -49,12 +47,9 @@ class Tune:
         identity_judge: embedder that judges translators, or dlib; as above.
         split: whose people choose.
         people: of it, at most.
-        translations: that are judged at each rung.
-        scheduler: which trials end early: asha = the worse half at each rung, median = below the median of the others,
-            none.
-        first_rung: share of the training at which a trial is judged first; then at each doubling.
-        parallel: trials at once; 0 = as many as fit.
-        seed: of the sampler.
+        translations: that are judged each time.
+        parallel: trainings at once; 0 = as many as fit.
+        seed: of what is chosen by chance.
         challenger: register the best model under the alias challenger.
     """
 
@@ -62,12 +57,8 @@ class Tune:
     judged: str = ""
     storage: str = "runs"
     name: str
-    trials: int = 16
     recipe: str = ""
-    embedder: str = ""
-    search: tuple[str, ...] = ()
     set: tuple[str, ...] = ()
-    only: bool = False
     identity: str = ""
     features: str = ""
     judge: str = ""
@@ -76,21 +67,74 @@ class Tune:
     split: str = "val"
     people: int = 100
     translations: int = 800
-    scheduler: Scheduler = "asha"
-    first_rung: float = 0.5
     parallel: int = 0
     seed: int = 0
     challenger: bool = True
 
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The fields of --set."""
+        return {path: parse_value(text) for path, text in _pairs("set", self.set).items()}
+
+    @property
+    def folder(self) -> str:
+        """Where the search writes."""
+        return f"{self.storage.rstrip('/')}/{self.name}"
+
+    def job(self, search: Search, **more: Any) -> Job:
+        """The search as the runtime takes it."""
+        helpers = {helper: where for helper in ("identity", "features") if (where := getattr(self, helper))}
+        same = ("data", "storage", "name", "judge", "expression_judge", "identity_judge", "split", "people")
+        same += ("translations", "parallel", "seed")
+        told = {name: getattr(self, name) for name in same}
+        return Job(search, judged=self.judged or self.data, helpers=helpers, **told, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune(Asked):
+    """A search by trials.
+
+    Attributes:
+        trials: points that are tried in all.
+        embedder: recipe that joint trains first; empty = identity-tiny.
+        search: further ranges, or others for the same fields: FIELD=uniform(LOW,HIGH), loguniform(LOW,HIGH),
+            int(LOW,HIGH), int(LOW,HIGH,STEP) or choice(A,B,…).
+        only: leave out the ranges of the named search: those of --search alone.
+        scheduler: which trials end early: asha = the worse half at each rung, median = below the median of the others,
+            none.
+        first_rung: share of the training at which a trial is judged first; then at each doubling.
+    """
+
+    trials: int = 16
+    embedder: str = ""
+    search: tuple[str, ...] = ()
+    only: bool = False
+    scheduler: Scheduler = "asha"
+    first_rung: float = 0.5
+
     def searched(self, name: str) -> Search:
         """The named search with what was given beside it."""
-        fixed: dict[str, Any] = {path: parse_value(text) for path, text in _pairs("set", self.set).items()}
         space: dict[str, Dimension] = {p: parse_dimension(text) for p, text in _pairs("search", self.search).items()}
-        found = search_named(name, self.recipe, self.embedder, fixed)
+        found = search_named(name, self.recipe, self.embedder, self.fixed)
         if self.only:
             whole = {found.whole(path) for path in space}
             return found.extended(space, [path for path in found.space if path not in whole])
         return found.extended(space)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Asked):
+    """A population of schedules of λ_id; one that falls behind goes on from a better one's weights.
+
+    Attributes:
+        members: schedules at once.
+        segments: parts of the training, after each of which the last go on from the first.
+        values: of λ_id, among which the first ones lie.
+    """
+
+    members: int = 4
+    segments: int = 4
+    values: str = "loguniform(0.1,8)"
 
 
 def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
@@ -103,18 +147,11 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def main() -> None:
-    """Parse, search, print the best and where it is."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        for name, (_, recipe, about) in SEARCHES.items():
-            print(f"  {name:12} {about}; of {recipe} unless --recipe says otherwise")
-        return
-    name = sys.argv[1]
-    if name not in SEARCHES:
-        search_named(name)
-    job = cli.parse(Tune, SEARCHES[name][2], sys.argv[2:], prog=f"jobs/tune.py {name}")
+def by_trials(name: str, flags: list[str]) -> None:
+    """Search by trials, and print the best."""
+    job = cli.parse(Tune, SEARCHES[name][2], flags, prog=f"jobs/tune.py {name}")
     searched = job.searched(name)
+    more = {option: getattr(job, option) for option in ("trials", "scheduler", "first_rung")}
     import threading
 
     from stargan_ray.runtime.progress import interrupts
@@ -122,41 +159,66 @@ def main() -> None:
     from stargan_ray.runtime.search_report import best_of
     from stargan_ray.runtime.search_table import SearchTable
 
-    helpers = {helper: where for helper in ("identity", "features") if (where := getattr(job, helper))}
-    asked = Job(
-        searched,
-        job.data,
-        job.judged or job.data,
-        job.storage,
-        job.name,
-        job.trials,
-        helpers,
-        job.judge,
-        job.expression_judge,
-        job.identity_judge,
-        job.split,
-        job.people,
-        job.translations,
-        job.scheduler,
-        job.first_rung,
-        job.parallel,
-        job.seed,
-    )
     stop = threading.Event()
     table = SearchTable(searched.objectives, job.trials, searched.recipe.train.steps)
     with interrupts(stop.set):
-        trials = search(asked, stop=stop, table=table)
+        trials = search(job.job(searched, **more), stop=stop, table=table)
     best = best_of(trials)
     if best is None:
         raise InputError(f"none of {len(trials)} trials could be judged: {trials[0].why or trials[0].status}")
     figures = ", ".join(f"{figure} {best.last[figure]:.3f}" for figure in (*searched.objectives, "score"))
     print(f"best: {best.label or f'trial {best.order}'} ({point_text(best.fields, 99)}): {figures}")
-    folder = f"{job.storage.rstrip('/')}/{job.name}"
-    print(f"tables and plots: {folder}/search.html, report.json, trials.csv; recipe: {folder}/best.json")
+    print(f"tables and plots: {job.folder}/search.html, report.json, trials.csv")
+    _end(job, f"{job.folder}/{job.name}-{best.key}")
+
+
+def by_population(flags: list[str]) -> None:
+    """Evolve schedules, and print the best."""
+    job = cli.parse(Schedule, POPULATION, flags, prog="jobs/tune.py schedule")
+    values = parse_dimension(job.values)
+    if not isinstance(values, Range) or not values.log:
+        raise InputError(f"--values {job.values}: allowed is loguniform(LOW,HIGH)")
+    searched = search_named("lambda-id", job.recipe, fixed=job.fixed)
+    import threading
+
+    from rich.console import Console
+
+    from stargan_ray.runtime.population import Population
+    from stargan_ray.runtime.population_search import search_schedule
+    from stargan_ray.runtime.progress import display, interrupts
+
+    stop = threading.Event()
+    population = Population(job.members, job.segments, values, seed=job.seed)
+    with interrupts(stop.set), display(Console(stderr=True)) as progress:
+        found = search_schedule(job.job(searched), population, progress=progress, stop=stop)
+    schedule = " ".join(f"{value:.3g}" for value in found.best.values)
+    print(f"best: λ_id {schedule}: " + ", ".join(f"{n} {v:.3f}" for n, v in found.best.figures.items()))
+    print(f"plot and all members: {job.folder}/schedules.svg, report.json")
+    _end(job, found.run)
+
+
+def _end(job: Asked, run: str) -> None:
+    """Where the recipe is; the best model as a challenger."""
+    print(f"recipe: {job.folder}/best.json (jobs/train.py --config)")
     if job.challenger:
         from stargan_ray.runtime.registry import promote
 
-        print(f"registered as challenger: {promote(f'{folder}/{job.name}-{best.key}', alias='challenger')}")
+        print(f"registered as challenger: {promote(run, alias='challenger')}")
+
+
+def main() -> None:
+    """Find what kind of search is meant."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        for name, (_, recipe, about) in SEARCHES.items():
+            print(f"  {name:12} {about}; of {recipe} unless --recipe says otherwise")
+        print(f"  {'schedule':12} {POPULATION}")
+    elif sys.argv[1] == "schedule":
+        by_population(sys.argv[2:])
+    elif sys.argv[1] in SEARCHES:
+        by_trials(sys.argv[1], sys.argv[2:])
+    else:
+        raise unknown("search", sys.argv[1], [*SEARCHES, "schedule"])
 
 
 if __name__ == "__main__":

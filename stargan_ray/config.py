@@ -7,6 +7,7 @@ flags only override fields. A method is its own dataclass, so its hyperparameter
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -253,6 +254,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if name not in METHODS:
             raise unknown("method", name, METHODS)
         return _build(METHODS[name], values, where)
+    if isinstance(hint, types.UnionType):  # of schedules: the one that has the fields
+        kinds = [kind for kind in typing.get_args(hint) if {f.name for f in dataclasses.fields(kind)} >= set(value)]
+        hint = kinds[0] if kinds else typing.get_args(hint)[0]
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise InputError(f"{where} = {value!r}: allowed are the fields of {hint.__name__}")

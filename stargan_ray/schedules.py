@@ -101,3 +101,22 @@ class UniformSteps:
         rises = -(-(self.ramp_end - self.ramp_start) // self.step_size)
         done = (step - self.ramp_start) // self.step_size
         return self.start + (self.end - self.start) * (done / rises) ** self.power
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """One value after another, each for ``every`` steps; the last one stays: what a population comes to."""
+
+    values: tuple[float, ...] = (1.0,)
+    every: int = 1_000
+
+    def __post_init__(self) -> None:
+        """Refuse nothing at all, negative values and no steps."""
+        if not self.values or not all(0 <= value < math.inf for value in self.values):
+            raise InputError(f"schedule values = {self.values}: allowed are finite values >= 0, at least one")
+        if self.every < 1:
+            raise InputError(f"schedule every = {self.every}: allowed are values >= 1")
+
+    def __call__(self, step: int) -> float:
+        """The value at a step."""
+        return self.values[min(step // self.every, len(self.values) - 1)]

@@ -94,3 +94,22 @@ def _places(values: Sequence[Any], logarithmic: bool) -> list[float]:
     span = numbers.max() - numbers.min()
     places: list[float] = ((numbers - numbers.min()) / span if span else np.full(len(numbers), 0.5)).tolist()
     return places
+
+
+def schedules_figure(schedules: Sequence[tuple[Sequence[float], float]], every: int) -> bytes:
+    """Values of λ_id over the steps, a stair for each schedule; the one with the highest score in colour.
+
+    Args:
+        schedules: values and score of each.
+        every: steps of a value.
+    """
+    figure, axes = axes_of(6.8, 3.8)
+    best = max(range(len(schedules)), key=lambda k: schedules[k][1])
+    for number, (values, score) in enumerate(schedules):
+        edges = [every * k for k in range(len(values) + 1)]
+        colour, width = (MARK, 2.4) if number == best else (FAINT, 1.2)
+        axes.stairs(values, edges, baseline=None, color=colour, linewidth=width, label=f"score {score:.3f}")
+    axes.set(xlabel="step", ylabel="λ_id", yscale="log" if all(min(v) > 0 for v, _ in schedules) else "linear")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
+    return saved(figure, "svg")

@@ -20,7 +20,7 @@ from stargan_ray.methods.base import Batch, Networks, Step, Term, Terms
 from stargan_ray.methods.checks import require_least
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.models.stargan_v2 import Inject
-from stargan_ray.schedules import UniformSteps
+from stargan_ray.schedules import Pieces, UniformSteps
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class StarGANv2Identity(StarGANv2):
 
     Attributes:
         lambda_id: weight of the identity loss over time (0.1 until 25k, then to 4 in uniform steps; equal ends are a
-            constant weight, ``step_size`` 1 is a plain ramp, 0 to 0 is no identity loss).
+            constant weight, ``step_size`` 1 is a plain ramp, 0 to 0 is no identity loss), or one value after another.
         identity_loss: ``squared`` = ‖f(x) − f(x̃)‖² as the paper has it, or ``cosine`` = 1 − ⟨f(x), f(x̃)⟩, which is
             half of it for unit vectors: it names the scale that a λ_id from elsewhere was meant for.
         identity_dim: I, width of the embedder's output.
@@ -40,7 +40,7 @@ class StarGANv2Identity(StarGANv2):
     name: ClassVar[str] = "stargan-v2-id"
     helpers: ClassVar[tuple[str, ...]] = ("identity",)
 
-    lambda_id: UniformSteps = UniformSteps()
+    lambda_id: UniformSteps | Pieces = UniformSteps()
     identity_loss: Literal["squared", "cosine"] = "squared"
     identity_dim: int = 256
     inject: Literal[Inject, "none"] = "stem"

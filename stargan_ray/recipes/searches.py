@@ -19,6 +19,7 @@ from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.metric_losses import Mining
 from stargan_ray.recipes import recipe_named
 from stargan_ray.recipes.space import Choice, Dimension, Range, field_of
+from stargan_ray.schedules import UniformSteps
 
 Fields = Mapping[str, Any]
 Space = Mapping[str, Dimension]
@@ -167,6 +168,8 @@ def _anchors(recipe: Recipe) -> dict[str, Fields]:
     if not isinstance(recipe.method, StarGANv2Identity):
         raise InputError(f"recipe {recipe.name}: this search is for recipes of stargan-v2-id, which have a lambda_id")
     steps, own = recipe.train.steps, recipe.method.lambda_id
+    if not isinstance(own, UniformSteps):
+        raise InputError(f"recipe {recipe.name}: its lambda_id goes in pieces; allowed are uniform steps")
     paper = {_START: 0.1, _END: 4.0, _FROM: steps // 4, _TO: steps, "method.lambda_id.power": 1.0}
     return {
         "paper": {**paper, "method.lambda_id.step_size": max(1, steps // 100)},

@@ -7,13 +7,14 @@ program that pickled it, and cannot take more trials than were asked for at firs
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import stargan_ray
 from stargan_ray.config import flatten
@@ -116,7 +117,7 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
     """
     task = open_task(job)
     fresh = not task.ledger.all()
-    _require_same(task.ledger, job, task)
+    require_same(task.ledger, job, task)
     known, queue = _plan(job, task.ledger)
     os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri())  # the same store for all processes
     launch.prepare()
@@ -124,7 +125,7 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
         launch.check(run)  # what cannot be trained is said before Tune starts anything
     room = room_for(job.search.trained({}), job.parallel)
     say(f"{job.trials} trials, {len(known)} of them are over; {room.said}; judged at steps {_steps(task)}")
-    record = SearchRecord(job.name, _params(job, task), _tags(job, task), fresh=fresh)
+    record = SearchRecord(job.name, parameters(job, task), tags_of(job, task), fresh=fresh)
     status = "FAILED"
     try:
         task = replace(task, tags={"stargan_ray.search": job.name, **record.nested()})
@@ -198,36 +199,63 @@ def _plan(job: Job, ledger: Ledger) -> tuple[list[Trial], list[Trial]]:
     return known, (cut + fixed)[: max(0, job.trials - len(known))]
 
 
-def _require_same(ledger: Ledger, job: Job, task: Task) -> None:
-    """A ledger holds one search: figures of other data, judges or people do not belong beside each other."""
+def require_same(ledger: Ledger, job: Job, task: Task, more: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """A folder holds one search: figures of other data, judges or people do not belong beside each other.
+
+    Args:
+        ledger: of the folder.
+        job: the search.
+        task: of it.
+        more: further facts that must not change.
+
+    Raises:
+        InputError: an earlier call had another one of them.
+    """
     told = {
+        **more,
+        "recipe": _fixed(job.search),
         "data": open_dataset(task.data).manifest.content_hash,
         "judged": [task.docket.content_hash, job.split, job.people, job.translations],
         "judges": list(task.judges.hashes()) if task.judges else [],
         "rungs": list(task.rungs),
     }
-    import json
-
     where = storage.join(ledger.uri, "search.json")
     if storage.exists(where):
         before = json.loads(storage.read_bytes(where))
-        for name, value in told.items():
-            if before.get(name) != value:
-                raise InputError(f"--name {job.name} is a search with other {name} than now: choose another name")
+        recipe = {**told["recipe"], **before.pop("recipe")}
+        changed = [path for path, value in told["recipe"].items() if recipe[path] != value]
+        changed += [name for name, value in before.items() if told.get(name) != value]
+        if changed:
+            raise InputError(f"--name {job.name} is a search with other {changed[0]} than now: choose another name")
+        told["recipe"] = recipe
     storage.write_bytes(where, json.dumps(told).encode())
+
+
+def _fixed(search: Search) -> dict[str, Any]:
+    """The recipe without what is searched: the ranges may change between calls, the rest may not."""
+    flat = flatten(search.recipe)
+    return {
+        path: value
+        for path, value in flat.items()
+        if not path.startswith(("method.lambda_id.", "scale."))
+        and path not in search.space
+        and path not in ("name", "about")
+    }
 
 
 def _steps(task: Task) -> str:
     return ", ".join(map(str, task.rungs))
 
 
-def _params(job: Job, task: Task) -> dict[str, Any]:
+def parameters(job: Job, task: Task) -> dict[str, Any]:
+    """What MLflow is told of a search."""
     space = {f"space.{path}": repr(dimension) for path, dimension in job.search.space.items()}
     own = {"search": job.search.name, "trials": job.trials, "scheduler": job.scheduler, "rungs": _steps(task)}
     return {**own, **space, **flatten(job.search.recipe)}
 
 
-def _tags(job: Job, task: Task) -> dict[str, str]:
+def tags_of(job: Job, task: Task) -> dict[str, str]:
+    """Where a search comes from, for MLflow."""
     told = {"commit": commit(), "data_hash": open_dataset(task.data).manifest.content_hash}
     return {**told, "version": stargan_ray.__version__, "stargan_ray.search": job.name}
 
@@ -238,6 +266,7 @@ def _tune(
     """Hand the missing trials to Ray Tune."""
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is the job's
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # the spool and a local MLflow are where the job runs
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # it shows a box of its own at any verbosity
     from ray import tune
 
     from stargan_ray.runtime.searcher import OptunaSearcher
@@ -267,6 +296,21 @@ def _tune(
         ).fit()
 
 
+class _Nobody:
+    """The controller of trials that are over: none of them is alive."""
+
+    @staticmethod
+    def get_live_trials() -> set[Any]:
+        """None."""
+        return set()
+
+
+class _Known(NamedTuple):
+    """All that a scheduler asks of a trial."""
+
+    trial_id: str
+
+
 def _name(trial: Any) -> str:
     return f"{trial.config['trial'].key}-{trial.trial_id}"
 
@@ -279,14 +323,15 @@ def scheduler_of(name: Scheduler, rungs: tuple[int, ...], known: Sequence[Trial]
     if name == "none" or len(rungs) == 1:
         return FIFOScheduler()
     if name == "median":
-        scheduler: Any = MedianStoppingRule(**common, min_samples_required=3)
+        # Its time slice is how long a trial runs before it makes room for others: for ever, pausing costs a start.
+        scheduler: Any = MedianStoppingRule(**common, min_samples_required=3, min_time_slice=1 << 40)
     else:
         scheduler = ASHAScheduler(**common, max_t=rungs[-1], reduction_factor=2)
     for trial in known:
-        told = SimpleNamespace(trial_id=trial.key)  # all that a scheduler asks of a trial
-        scheduler.on_trial_add(None, told)
+        told = _Known(trial.key)
+        scheduler.on_trial_add(_Nobody, told)
         for rung in trial.rungs:
-            scheduler.on_trial_result(None, told, {"step": rung.step, **rung.values})
+            scheduler.on_trial_result(_Nobody, told, {"step": rung.step, **rung.values})
     return scheduler
 
 

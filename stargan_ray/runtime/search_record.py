@@ -53,6 +53,10 @@ class SearchRecord:
             told |= {f"search/best/{name}": value for name, value in best.last.items()}
         self._tracking.metrics(len(trials), told)
 
+    def segment(self, step: int, figures: Mapping[str, float]) -> None:
+        """The best of a population after a segment."""
+        self._tracking.metrics(step, {f"search/best/{name}": value for name, value in figures.items()})
+
     def close(self, status: str, artifacts: Mapping[str, bytes]) -> None:
         """Deliver what is left, with the tables and plots of the search."""
         self._writer.shutdown(wait=True)

@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from stargan_ray.data import storage
 from stargan_ray.errors import DivergedError, InputError
+from stargan_ray.evaluation.pareto import harmonic_mean
 from stargan_ray.recipes.searches import Search
 from stargan_ray.runtime import launch
 from stargan_ray.runtime.examination import Docket
@@ -60,6 +61,11 @@ class Task:
     def ledger(self) -> Ledger:
         """What was tried."""
         return Ledger(self.uri)
+
+    def score(self, figures: Mapping[str, float]) -> float:
+        """The harmonic mean of both objectives."""
+        first, second = self.search.objectives
+        return harmonic_mean(figures[first], figures[second])
 
     def runs(self, trial: Trial) -> tuple[Run, ...]:
         """The runs of a trial in their order; the last one is judged."""
