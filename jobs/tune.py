@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.recipes.searches import SEARCHES, Search, search_named
 from stargan_ray.recipes.space import Dimension, Range, parse_dimension, parse_value, point_text
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.search import Job, Scheduler
+from stargan_ray.runtime.search import Job
 
 POPULATION = "a population of schedules of λ_id: who falls behind goes on from a better one's weights"
 
@@ -109,7 +109,7 @@ class Tune(Asked):
     embedder: str = ""
     search: tuple[str, ...] = ()
     only: bool = False
-    scheduler: Scheduler = "asha"
+    scheduler: Literal["asha", "median", "none"] = "asha"
     first_rung: float = 0.5
 
     def searched(self, name: str) -> Search:

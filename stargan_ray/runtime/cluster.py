@@ -37,17 +37,21 @@ _PROBE_S = 3.0
 _starting = threading.Lock()
 
 
-def start_ray() -> None:
+def start_ray(*, dashboard: bool = False) -> None:
     """Connect to the cluster of RAY_ADDRESS or of the job, or start Ray on this machine; once a process.
+
+    Args:
+        dashboard: of a Ray that is started here. Ray's own watchers ask it who is alive: without it nobody takes back
+            what a killed driver of a training within the cluster has reserved.
 
     Raises:
         InputError: no cluster answers at RAY_ADDRESS.
     """
     with _starting:  # of two threads that need it the second finds it there
-        _start()
+        _start(dashboard)
 
 
-def _start() -> None:
+def _start(dashboard: bool) -> None:
     for name, value in _QUIET.items():  # Ray reads some of them when it is imported
         os.environ.setdefault(name, value)
     import ray
@@ -58,7 +62,7 @@ def _start() -> None:
     _probe(address)
     passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ}
     # Without "local" Ray would look for the last cluster that was started here, and wait for it if it is dead.
-    own = {} if address else {"address": "local", "include_dashboard": False}
+    own = {} if address else {"address": "local", "include_dashboard": dashboard}
     import ray.data  # sets up its own logging when imported, so the level comes after
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import stargan_ray
 from stargan_ray.config import flatten
@@ -24,6 +24,7 @@ from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Translator
 from stargan_ray.recipes.searches import Search
 from stargan_ray.runtime import launch
+from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.examination import Docket
 from stargan_ray.runtime.judges import JudgeModels, refuse_trainers
 from stargan_ray.runtime.lineage import commit
@@ -35,11 +36,10 @@ from stargan_ray.runtime.search_report import write_report
 from stargan_ray.runtime.search_room import process_bundle, room_for
 from stargan_ray.runtime.search_table import SearchTable
 from stargan_ray.runtime.search_trial import Task, tune_trial
+from stargan_ray.runtime.search_watch import Watch
 from stargan_ray.runtime.strangers import require_judged_strangers
 
-_IN_A_ROW = 3  # trials that fail for another reason than diverging: the fault is not theirs
 _CRASHES = 2  # of a trial's process before the trial counts as failed
-Scheduler = Literal["asha", "median", "none"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Job:
     split: str = "val"
     people: int = 100
     translations: int = 800
-    scheduler: Scheduler = "asha"
+    scheduler: Literal["asha", "median", "none"] = "asha"
     first_rung: float = 0.5
     parallel: int = 0
     seed: int = 0
@@ -120,6 +120,7 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
     require_same(task.ledger, job, task)
     known, queue = _plan(job, task.ledger)
     os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri())  # the same store for all processes
+    start_ray(dashboard=True)  # without it Ray does not notice what a killed trial leaves behind
     launch.prepare()
     for run in task.runs((queue or known)[0])[-1:] if job.search.embedder is None else ():
         launch.check(run)  # what cannot be trained is said before Tune starts anything
@@ -131,16 +132,15 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
         task = replace(task, tags={"stargan_ray.search": job.name, **record.nested()})
         with table:
             table.known(known)
-            watch = _Watch(task, table, record, known, stop)
+            watch = Watch(task, table, record, known, stop)
             if missing := job.trials - len(known):
-                _tune(job, task, queue, known, missing, room.at_once, watch)
+                with watch.passing_on():
+                    _tune(job, task, queue, known, missing, room.at_once, watch)
         if stop.is_set():
             status = "KILLED"
             raise KeyboardInterrupt
         if watch.broken:
-            raise InputError(
-                f"{_IN_A_ROW} trials in a row failed, the last one: {watch.broken}; the same command goes on"
-            )
+            raise InputError(f"trial after trial failed, the last one: {watch.broken}; the same command goes on")
         status = "FINISHED"
         return task.ledger.all()
     finally:
@@ -261,7 +261,7 @@ def tags_of(job: Job, task: Task) -> dict[str, str]:
 
 
 def _tune(
-    job: Job, task: Task, queue: Sequence[Trial], known: Sequence[Trial], missing: int, at_once: int, watch: _Watch
+    job: Job, task: Task, queue: Sequence[Trial], known: Sequence[Trial], missing: int, at_once: int, watch: Watch
 ) -> None:
     """Hand the missing trials to Ray Tune."""
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is the job's
@@ -269,6 +269,7 @@ def _tune(
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # it shows a box of its own at any verbosity
     from ray import tune
 
+    from stargan_ray.runtime.search_scheduler import scheduler_of
     from stargan_ray.runtime.searcher import OptunaSearcher
 
     bundle = process_bundle(tracking_uri())
@@ -277,8 +278,8 @@ def _tune(
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearcher(job.search, queue, known, job.seed),
-                scheduler=scheduler_of(job.scheduler, task.rungs, known),
+                search_alg=OptunaSearcher(job.search, queue, known, job.seed, watch),
+                scheduler=scheduler_of(job.scheduler, task.rungs, known, task.ledger),
                 num_samples=missing,
                 max_concurrent_trials=at_once,
                 trial_name_creator=_name,
@@ -287,7 +288,6 @@ def _tune(
             run_config=tune.RunConfig(
                 name=job.name,
                 storage_path=temporary,
-                stop=watch.stopper(),
                 callbacks=[watch.callback()],
                 failure_config=tune.FailureConfig(max_failures=_CRASHES),
                 verbose=0,
@@ -296,119 +296,5 @@ def _tune(
         ).fit()
 
 
-class _Nobody:
-    """The controller of trials that are over: none of them is alive."""
-
-    @staticmethod
-    def get_live_trials() -> set[Any]:
-        """None."""
-        return set()
-
-
-class _Known(NamedTuple):
-    """All that a scheduler asks of a trial."""
-
-    trial_id: str
-
-
 def _name(trial: Any) -> str:
     return f"{trial.config['trial'].key}-{trial.trial_id}"
-
-
-def scheduler_of(name: Scheduler, rungs: tuple[int, ...], known: Sequence[Trial]) -> Any:
-    """Which trials are stopped before their end, judged beside all that earlier calls have found at the same steps."""
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
-
-    common = {"time_attr": "step", "metric": "score", "mode": "max", "grace_period": rungs[0]}
-    if name == "none" or len(rungs) == 1:
-        return FIFOScheduler()
-    if name == "median":
-        # Its time slice is how long a trial runs before it makes room for others: for ever, pausing costs a start.
-        scheduler: Any = MedianStoppingRule(**common, min_samples_required=3, min_time_slice=1 << 40)
-    else:
-        scheduler = ASHAScheduler(**common, max_t=rungs[-1], reduction_factor=2)
-    for trial in known:
-        told = _Known(trial.key)
-        scheduler.on_trial_add(_Nobody, told)
-        for rung in trial.rungs:
-            scheduler.on_trial_result(_Nobody, told, {"step": rung.step, **rung.values})
-    return scheduler
-
-
-class _Watch:
-    """Follows the trials in the driver: the table, MLflow, and when to end."""
-
-    def __init__(
-        self, task: Task, table: SearchTable, record: SearchRecord, known: Sequence[Trial], stop: threading.Event
-    ) -> None:
-        self._task, self._table, self._record, self._stop = task, table, record, stop
-        self._trials = {trial.key: trial for trial in known}
-        self._failed = 0
-        self.broken = ""
-
-    def __reduce__(self) -> Any:
-        """Tune pickles all that it is given, to restore it one day; the ledger restores, and this is left out."""
-        return object, ()
-
-    def began(self, trial: Trial) -> None:
-        """A trial has started."""
-        self._see(replace(self._task.ledger.find(trial.key) or trial, status="running"))
-
-    def went_on(self, trial: Trial) -> None:
-        """A trial was judged."""
-        if found := self._task.ledger.find(trial.key):
-            self._see(found)
-
-    def ended(self, trial: Trial, crash: str = "") -> None:
-        """A trial is over, whether it says so itself or was stopped."""
-        found = self._task.ledger.find(trial.key) or trial
-        if found.status == "running" and not self._stop.is_set():
-            found = replace(found, status="failed" if crash else "stopped", why=crash)
-            self._task.ledger.write(found)
-        self._failed = self._failed + 1 if found.status == "failed" else 0
-        if self._failed >= _IN_A_ROW:
-            self.broken = found.why
-        self._see(found)
-        if found.status != "running":
-            self._record.over(found, self._task.runs(found)[-1].name, list(self._trials.values()))
-
-    def _see(self, trial: Trial) -> None:
-        if self._trials.get(trial.key) != trial:  # Tune tells of the last rung and of the end
-            self._trials[trial.key] = trial
-            self._table.show(trial)
-
-    def stopper(self) -> Any:
-        """Ends all trials once asked to, or when trial after trial fails."""
-        from ray.tune import Stopper
-
-        watch = self
-
-        class Ends(Stopper):  # type: ignore[misc]
-            def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002 - the shape of a stopper
-                return False
-
-            def stop_all(self) -> bool:
-                return bool(watch._stop.is_set() or watch.broken)
-
-        return Ends()
-
-    def callback(self) -> Any:
-        """What Tune tells."""
-        from ray.tune import Callback
-
-        watch = self
-
-        class Tells(Callback):  # type: ignore[misc]
-            def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ARG002
-                watch.began(trial.config["trial"])
-
-            def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any) -> None:  # noqa: ARG002
-                watch.went_on(trial.config["trial"])
-
-            def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ARG002
-                watch.ended(trial.config["trial"])
-
-            def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ARG002
-                watch.ended(trial.config["trial"], "its process died again and again (out of memory?)")
-
-        return Tells()

@@ -20,6 +20,7 @@ from stargan_ray.evaluation.pareto import harmonic_mean
 from stargan_ray.recipes.searches import Fields, Search
 
 Status = Literal["running", "finished", "stopped", "diverged", "failed"]
+_END = "end"
 OVER = ("finished", "stopped", "diverged")  # never done again; what failed for another reason is
 
 
@@ -132,6 +133,17 @@ class Ledger:
         keys = [name.removesuffix(".json") for name in storage.list_names(storage.join(self.uri, "trials"))]
         found = [trial for key in keys if (trial := self.find(key)) is not None]
         return sorted(found, key=lambda trial: (trial.order, trial.key))
+
+    def ask_to_end(self, wanted: bool = True) -> None:
+        """Tell all running trials to end with a checkpoint, or take that back."""
+        if wanted:
+            storage.write_bytes(storage.join(self.uri, _END), b"all running trials end when they see this file\n")
+        elif self.asked_to_end():
+            storage.delete(storage.join(self.uri, _END))
+
+    def asked_to_end(self) -> bool:
+        """Whether they were told."""
+        return storage.exists(storage.join(self.uri, _END))
 
     def _where(self, key: str) -> str:
         return storage.join(self.uri, "trials", f"{key}.json")

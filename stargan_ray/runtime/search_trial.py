@@ -111,7 +111,7 @@ def carry_out(task: Task, trial: Trial, report: Callable[[int, Mapping[str, floa
         report(rung.step, rung.values)
     start, before = time.perf_counter(), trial.seconds
     try:
-        for step, figures in _judged(task, trial):
+        for step, figures in _judged(task, trial):  # each of its steps looks first whether it is to end
             spent = before + time.perf_counter() - start
             # Before the report: a scheduler may end this process while it is told of the last rung.
             status: Status = "finished" if step == task.rungs[-1] else "running"
@@ -119,6 +119,8 @@ def carry_out(task: Task, trial: Trial, report: Callable[[int, Mapping[str, floa
             task.ledger.write(trial)
             report(step, trial.last)
         trial = replace(trial, status="finished")
+    except _Ended:
+        trial = task.ledger.find(trial.key) or trial  # stopped by the scheduler, or still running: a later call goes on
     except DivergedError as error:
         trial = replace(trial, status="diverged", why=str(error))
     except (InputError, OSError, storage.StorageError) as error:
@@ -134,15 +136,19 @@ def _judged(task: Task, trial: Trial) -> Iterator[tuple[int, dict[str, float]]]:
     if not left:
         return
     *first, run = task.runs(trial)
+
+    def told_to_end() -> bool:
+        found = task.ledger.find(trial.key)
+        return task.ledger.asked_to_end() or (found is not None and found.status == "stopped")
+
     for each in first:
-        launch.fit(each, progress=_quiet(), stop=threading.Event())
-    training = _Training(run)
-    training.start()
-    examiner = task.examiner()
-    for step in left:
-        training.wait_for(step)
-        yield step, _examined(examiner, run, last=step == task.rungs[-1])
-    training.finish()
+        with _Training(each, told_to_end) as training:
+            training.wait_for(each.recipe.train.steps)
+    with _Training(run, told_to_end) as training:
+        examiner = task.examiner()
+        for step in left:
+            training.wait_for(step)
+            yield step, _examined(examiner, run, last=step == task.rungs[-1])
 
 
 def _examined(examiner: Examiner, run: Run, *, last: bool) -> dict[str, float]:
@@ -158,39 +164,56 @@ def _examined(examiner: Examiner, run: Run, *, last: bool) -> dict[str, float]:
     raise AssertionError
 
 
-class _Training(threading.Thread):
-    """The run's training beside the judging of its checkpoints."""
+class _Ended(Exception):  # noqa: N818 - no error: the trial was told to
+    """The trial is not to go on."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__(daemon=True, name="training")
-        self._run = run
-        self._error: BaseException | None = None
-        self._steps = run.recipe.train.steps
 
-    def run(self) -> None:
-        """Train to the end."""
-        try:
-            if _reached(self._run) < self._steps:
-                launch.fit(self._run, progress=_quiet(), stop=threading.Event())
-        except BaseException as error:
-            self._error = error
+class _Training:
+    """The run's training beside the judging of its checkpoints; it has ended when the context has.
+
+    Args:
+        run: to train; what is trained already costs nothing.
+        told_to_end: asked again and again while it is waited for.
+    """
+
+    def __init__(self, run: Run, told_to_end: Callable[[], bool]) -> None:
+        self._run, self._told_to_end = run, told_to_end
+        self._stop, self._error = threading.Event(), list[BaseException]()
+        self._thread = threading.Thread(target=self._train, daemon=True, name="training")
+
+    def __enter__(self) -> _Training:
+        """Begin to train."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End with a checkpoint, if it has not ended."""
+        self._stop.set()
+        self._thread.join()
 
     def wait_for(self, step: int) -> None:
         """Until there is a checkpoint of the step, or for the last one until all is done.
 
         Raises:
+            _Ended: the trial was told to end.
             BaseException: what ended the training.
         """
-        while self.is_alive() and (step >= self._steps or _reached(self._run) < step):
-            self.join(_POLL_S)
-        self.finish(wait=False)
+        last = step >= self._run.recipe.train.steps
+        while True:
+            if self._told_to_end():
+                raise _Ended
+            if not self._thread.is_alive() or (not last and _reached(self._run) >= step):
+                break
+            self._thread.join(_POLL_S)
+        if self._error:
+            raise self._error[0]
 
-    def finish(self, *, wait: bool = True) -> None:
-        """Until the training is over; raises what ended it."""
-        if wait:
-            self.join()
-        if self._error is not None:
-            raise self._error
+    def _train(self) -> None:
+        try:
+            if _reached(self._run) < self._run.recipe.train.steps:
+                launch.fit(self._run, progress=_quiet(), stop=self._stop)
+        except BaseException as error:
+            self._error.append(error)
 
 
 def _reached(run: Run) -> int:

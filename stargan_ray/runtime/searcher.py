@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -23,6 +23,15 @@ from stargan_ray.runtime.search_ledger import Trial, trial_of
 _TRIES = 20  # of drawing a point that is new; a space of few choices is exhausted sooner
 
 
+class Ending(Protocol):
+    """Who knows when a search is to end."""
+
+    @property
+    def ending(self) -> bool:
+        """Whether it is."""
+        ...
+
+
 class OptunaSearcher(Searcher):  # type: ignore[misc]
     """Suggests the queue, then draws by the tree-structured Parzen estimator for two objectives.
 
@@ -31,16 +40,19 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]
         queue: trials to begin or to go on with, first.
         known: trials that are over: they teach the sampler and are not drawn again.
         seed: of the sampler.
+        watch: whether no further trial is to begin; None = never.
     """
 
-    def __init__(self, search: Search, queue: Sequence[Trial], known: Sequence[Trial], seed: int) -> None:
+    def __init__(
+        self, search: Search, queue: Sequence[Trial], known: Sequence[Trial], seed: int, watch: Ending | None = None
+    ) -> None:
         super().__init__(metric=list(search.objectives), mode=["max", "max"])
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         # Many points are drawn at random before there is anything to learn from; half a dozen are enough here.
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=6, multivariate=True)
         self.study = optuna.create_study(sampler=sampler, directions=["maximize", "maximize"])
-        self._search = search
+        self._search, self._watch = search, watch
         self._space = {path: distribution(dimension) for path, dimension in search.space.items()}
         self._queue = list(queue)
         self._keys = {trial.key for trial in (*queue, *known)}
@@ -51,6 +63,8 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next point as ``{"trial": …}``, or that there is none left."""
+        if self._watch is not None and self._watch.ending:
+            return Searcher.FINISHED
         if self._queue:
             trial, asked = self._queue.pop(0), None
         else:

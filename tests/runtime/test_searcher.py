@@ -17,8 +17,8 @@ from stargan_ray.errors import InputError
 from stargan_ray.evaluation.pareto import pareto_front
 from stargan_ray.recipes.searches import OF_TRANSLATOR, Search, search_named
 from stargan_ray.recipes.space import Choice, Range
-from stargan_ray.runtime.search import _Known, _Nobody, scheduler_of
 from stargan_ray.runtime.search_ledger import Ledger, Trial, trial_of
+from stargan_ray.runtime.search_scheduler import _Known, _Nobody, scheduler_of
 from stargan_ray.runtime.searcher import OptunaSearcher, distribution
 
 END, START = "method.lambda_id.end", "method.lambda_id.start"
@@ -132,28 +132,44 @@ def test_distributions_say_what_the_ranges_say() -> None:
     assert distribution(Choice(("a", "b"))).choices == ("a", "b")  # type: ignore[attr-defined]
 
 
-def _ask(scheduler: Any, name: str, *values: tuple[int, float]) -> list[str]:
-    trial = _Known(name)
-    scheduler.on_trial_add(_Nobody, trial)
-    return [scheduler.on_trial_result(_Nobody, trial, {"step": step, "score": score}) for step, score in values]
+def _ask(scheduler: Any, ledger: Ledger, trial: Trial, *values: tuple[int, float]) -> list[str]:
+    """How the trial stands in the ledger after each result."""
+    ledger.write(trial)
+    asked = _Known(trial.key, {"trial": trial})
+    scheduler.on_trial_add(_Nobody, asked)
+    stands = []
+    for step, score in values:
+        assert scheduler.on_trial_result(_Nobody, asked, {"step": step, "score": score}) == "CONTINUE", "never killed"
+        found = ledger.find(trial.key)
+        assert found is not None
+        stands.append(found.status)
+    return stands
 
 
 @pytest.mark.parametrize("name", ["asha", "median"])
-def test_a_bad_trial_is_stopped_half_way_also_by_what_earlier_calls_found(name: Any) -> None:
-    search = _search()
+def test_a_bad_trial_is_told_to_end_half_way_also_by_what_earlier_calls_found(name: Any, tmp_path: Path) -> None:
+    ledger, search = Ledger(str(tmp_path)), _search()
     known = []
     for order, score in enumerate((0.5, 0.6, 0.7, 0.8)):
         trial = trial_of(search, {END: 1.0 + order}, order=order)
         for step in (500, 1000):
             trial = trial.with_rung(step, {FIRST: score, SECOND: score}, OF_TRANSLATOR)
         known.append(replace(trial, status="finished"))
-    scheduler = scheduler_of(name, (500, 1000), known)
-    assert _ask(scheduler, "bad", (500, 0.1)) == ["STOP"]
-    assert _ask(scheduler, "good", (500, 0.9)) == ["CONTINUE"]
-    fresh = scheduler_of(name, (500, 1000), [])
-    assert _ask(fresh, "first", (500, 0.1)) == ["CONTINUE"], "there is nothing to hold it against"
+    bad, good = trial_of(search, {END: 6.0}), trial_of(search, {END: 7.0})
+    scheduler = scheduler_of(name, (500, 1000), known, ledger)
+    assert _ask(scheduler, ledger, bad, (500, 0.1)) == ["stopped"]
+    assert _ask(scheduler, ledger, good, (500, 0.9)) == ["running"]
+    fresh = scheduler_of(name, (500, 1000), [], ledger)
+    assert _ask(fresh, ledger, bad, (500, 0.1)) == ["running"], "there is nothing to hold it against"
 
 
-def test_without_rungs_or_a_scheduler_nothing_is_stopped() -> None:
-    for scheduler in (scheduler_of("none", (500, 1000), []), scheduler_of("asha", (1000,), [])):
-        assert _ask(scheduler, "any", (500, 0.0)) == ["CONTINUE"]
+def test_a_trial_that_was_judged_at_its_end_is_not_stopped_there(tmp_path: Path) -> None:
+    ledger, search = Ledger(str(tmp_path)), _search()
+    done = _done(search, 2.0, 0.5, 0.5)
+    assert _ask(scheduler_of("asha", (500, 1000), [], ledger), ledger, done, (1000, 0.1)) == ["finished"]
+
+
+def test_without_rungs_or_a_scheduler_nothing_is_stopped(tmp_path: Path) -> None:
+    ledger, trial = Ledger(str(tmp_path)), trial_of(_search(), {END: 6.0})
+    for scheduler in (scheduler_of("none", (500, 1000), [], ledger), scheduler_of("asha", (1000,), [], ledger)):
+        assert _ask(scheduler, ledger, trial, (500, 0.0)) == ["running"]

@@ -1,0 +1,245 @@
+"""A search as a person runs it: real trainings under Ray Tune, its driver killed, what diverges recorded, then more.
+
+pytest tests/runtime/test_search.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import meta_for, recipe_for
+
+from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig, to_json
+from stargan_ray.data.faces import FacesConfig
+from stargan_ray.data.plan import Shape
+from stargan_ray.data.readers.faces import read_faces
+from stargan_ray.data.schema import EXPRESSIONS
+from stargan_ray.data.writing import write_dataset
+from stargan_ray.methods.expression import ExpressionMethod
+from stargan_ray.methods.identity import IdentityMethod
+from stargan_ray.methods.identity_judge import IdentityJudgeMethod
+from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
+from stargan_ray.recipes import recipe_named
+from stargan_ray.runtime.models import load_model
+from stargan_ray.runtime.search_ledger import Ledger
+from stargan_ray.schedules import UniformSteps
+from stargan_ray.training.checkpoint import save_folder
+from stargan_ray.training.loop import fresh_state
+from stargan_ray.training.worker import LocalWorker
+
+ROOT = Path(__file__).parents[2]
+Job = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def _recipe() -> Recipe:
+    """Four steps of a translator of a few channels; half a CPU each, as the tiny recipes have it."""
+    narrow: dict[str, Any] = {
+        "first": 4, "largest": 8, "bottleneck": 8, "depth": 1, "style_dim": 4, "latent_dim": 3, "mapping_hidden": 6
+    }  # fmt: skip
+    method = StarGANv2Identity(**narrow, identity_dim=8, lambda_id=UniformSteps(0.1, 2.0, 1, 3, 1))
+    train = TrainConfig(steps=4, threads=1, report_every=1, sample_every=0, validate_every=0, checkpoint_every=2)
+    halves = recipe_named("stargan-v2-tiny").scale
+    return Recipe("few", "a test's", method, DataConfig(size=32, shape=Shape(4, 2, 8)), train, halves)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, untrained supporting networks that know its eight expressions, and a recipe."""
+    folder = tmp_path_factory.mktemp("search")
+    faces = FacesConfig(people=14, images_per_person=8, size=32, splits=(0.5, 0.5, 0.0))
+    write_dataset(str(folder / "faces"), read_faces(faces))
+    methods: dict[str, AnyMethod] = {
+        "identity": IdentityMethod(width=0.05, middle_blocks=0, stem_stride=1, hidden=8, embedding=8),
+        "expression": ExpressionMethod(width=2),
+        "identity-judge": IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6),
+    }
+    for name, method in methods.items():
+        recipe = recipe_for(method, size=32)
+        meta = {**meta_for(recipe), "domains": list(EXPRESSIONS)}
+        save_folder(fresh_state(recipe, len(EXPRESSIONS), LocalWorker(), {}), folder / name, meta)
+    (folder / "few.json").write_text(json.dumps(to_json(_recipe())))
+    return folder
+
+
+def _flags(place: Path, name: str, *more: str) -> list[str]:
+    return [
+        "--data", "faces", "--name", name, "--recipe", "few.json", "--identity", "identity", "--expression-judge",
+        "expression", "--identity-judge", "identity-judge", "--people", "6", "--translations", "24", *more,
+    ]  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def _start(place: Path, flags: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "jobs" / "tune.py"), *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=place, env=_environment(), text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def _until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.2)
+
+
+def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(place: Path) -> None:
+    # A rate of 1e30 diverges at once: such a trial is recorded and ends nothing.
+    own = ["--search", "rate_d=choice(1e-4,1e30)", "--only", "--scheduler", "none", "--parallel", "2"]
+    flags = ["lambda-id", *_flags(place, "s", *own), "--trials", "4", "--seed", "1"]
+    ledger = Ledger(str(place / "runs" / "s"))
+    process = _start(place, flags)
+    _until(lambda: any(trial.status == "finished" for trial in ledger.all()), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    over = {trial.key: trial for trial in ledger.all() if trial.status == "finished"}
+    assert 1 <= len(over) < 4
+    written = {
+        path: path.stat().st_mtime_ns for key in over for path in (place / "runs/s").glob(f"s-{key}/**/*.safetensors")
+    }
+    assert written
+
+    again = _start(place, flags)
+    said, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, said
+    assert f"{len(over)} of them are over; 2 trials at once" in said
+    for path, when in written.items():
+        assert path.stat().st_mtime_ns == when, f"{path} was trained again"
+    trials = ledger.all()
+    found = {trial.label: trial for trial in trials}
+    assert {"paper", "no identity loss", "recipe"} <= set(found)
+    assert len(trials) == 4
+    (drawn,) = (trial for trial in trials if not trial.label)
+    assert drawn.fields["method.rate_d"] == 1e30, "the only value that no other trial had"
+    assert (drawn.status, drawn.step) == ("diverged", 0)
+    assert "not finite" in drawn.why
+    for trial in (found["paper"], found["no identity loss"], found["recipe"]):
+        assert [rung.step for rung in trial.rungs] == [2, 4]
+    assert json.loads((place / "runs/s/report.json").read_text())["counts"] == {"diverged": 1, "finished": 3}
+    assert "<svg" in (place / "runs/s/front.svg").read_text()
+    _assert_nested(place, "s", finished=3)
+
+    best = max((t for t in trials if t.judged), key=lambda trial: trial.last["score"])
+    command = [
+        "--config",
+        "runs/s/best.json",
+        "--data",
+        "faces",
+        "--name",
+        "again",
+        "--identity",
+        "identity",
+        "--local",
+    ]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "train.py"), *command], cwd=place, env=_environment(), check=False
+    )
+    assert done.returncode == 0
+    one, other = load_model(place / "runs/again"), load_model(place / f"runs/s/s-{best.key}")
+    assert one.content_hash == other.content_hash
+
+
+def _assert_nested(place: Path, name: str, finished: int) -> None:
+    """MLflow has the search, the trials in it, their curves and how they ended."""
+    from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, experiment_id, find_run
+
+    uri = f"sqlite:///{place}/runs/mlflow.db"
+    client = connect(uri)
+    experiment = experiment_id(client, uri, EXPERIMENT)
+    parent = find_run(client, experiment, name)
+    nested = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    ends = [run.info.status for run in nested]
+    assert ends.count("FINISHED") == finished
+    assert ends.count("FAILED") == 1
+    good = next(run for run in nested if run.info.status == "FINISHED")
+    assert [m.step for m in client.get_metric_history(good.info.run_id, "search/score")] == [2, 4]
+    assert {m.step for m in client.get_metric_history(good.info.run_id, "g_latent/adv")} == {1, 2, 3, 4}
+    assert client.get_run(parent).info.status == "FINISHED"
+    assert client.get_model_version_by_alias("expression-translator", "challenger").version == "1"
+
+
+def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_other(place: Path) -> None:
+    flags = ["schedule", *_flags(place, "p"), "--members", "2", "--segments", "2"]
+    process = _start(place, flags)
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    report = json.loads((place / "runs/p/report.json").read_text())
+    first, second = report["segments"]
+    assert [member["values"] for member in first] == [[0.1], [8.0]]
+    better = max(first, key=lambda member: member["score"])["values"]
+    assert all(member["values"][:1] == better for member in second), "the worse one goes on from the better one"
+    assert second[0]["values"] != second[1]["values"]
+    best = tuple(report["best"]["values"])
+    command = [
+        "--config",
+        "runs/p/best.json",
+        "--data",
+        "faces",
+        "--name",
+        "whole",
+        "--identity",
+        "identity",
+        "--local",
+    ]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "train.py"), *command], cwd=place, env=_environment(), check=False
+    )
+    assert done.returncode == 0
+    whole = load_model(place / "runs/whole")
+    runs = [p for p in (place / "runs/p").glob("p-*") if load_model(p).meta["step"] == 4]
+    schedules = {tuple(load_model(p).method.lambda_id.values): load_model(p) for p in runs}  # type: ignore[union-attr]
+    assert schedules[best].content_hash == whole.content_hash, "a training from nothing comes to the same weights"
+    assert len({model.content_hash for model in schedules.values()}) == 2
+
+
+def test_what_cannot_be_searched_is_one_line(place: Path, run_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    for flags, message in (
+        (["--parallel", "9"], "a trial of few needs 1 CPUs, the Ray cluster has"),
+        (["--identity-judge", "identity"], "identity cannot judge the identity: it is the identity network"),
+        (["--first-rung", "2"], "--first-rung 2.0: allowed is 0 < share <= 1"),
+    ):
+        done = run_job("tune", "lambda-id", *_flags(place, "bad", *flags))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert message in done.stderr
+
+
+def test_another_recipe_is_another_search(place: Path) -> None:
+    from stargan_ray.errors import InputError
+    from stargan_ray.recipes.searches import search_named
+    from stargan_ray.runtime.search import Job as Asked
+    from stargan_ray.runtime.search import open_task, require_same
+
+    def asked(**fixed: Any) -> Asked:
+        search = search_named("lambda-id", str(place / "few.json"), fixed=fixed)
+        models = {name: str(place / name) for name in ("identity", "expression", "identity-judge")}
+        return Asked(
+            search, str(place / "faces"), str(place / "faces"), str(place / "other"), "n",
+            helpers={"identity": models["identity"]}, expression_judge=models["expression"],
+            identity_judge=models["identity-judge"], people=6, translations=24,
+        )  # fmt: skip
+
+    job = asked()
+    task = open_task(job)
+    require_same(task.ledger, job, task)
+    require_same(task.ledger, replace(job, trials=30), task)
+    changed = asked(**{"lambda_cyc": 2.0})
+    with pytest.raises(InputError, match=r"a search with other method.lambda_cyc than now"):
+        require_same(task.ledger, changed, open_task(changed))
+    fewer = replace(job, translations=25)
+    with pytest.raises(InputError, match="a search with other judged than now"):
+        require_same(task.ledger, fewer, open_task(fewer))
