@@ -118,7 +118,7 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
     task = open_task(job)
     fresh = not task.ledger.all()
     require_same(task.ledger, job, task)
-    known, queue = _plan(job, task.ledger)
+    known, queue = plan(job, task.ledger)
     os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri())  # the same store for all processes
     start_ray(dashboard=True)  # without it Ray does not notice what a killed trial leaves behind
     launch.prepare()
@@ -182,7 +182,7 @@ def _rungs(job: Job) -> tuple[int, ...]:
     return tuple(sorted(rungs))
 
 
-def _plan(job: Job, ledger: Ledger) -> tuple[list[Trial], list[Trial]]:
+def plan(job: Job, ledger: Ledger) -> tuple[list[Trial], list[Trial]]:
     """What is over, and what comes first: trials that were cut off, then points that must be tried."""
     found = ledger.all()
     known = [trial for trial in found if trial.status in OVER]

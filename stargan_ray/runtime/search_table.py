@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 
@@ -27,7 +26,7 @@ class SearchTable:
     """
 
     def __init__(self, objectives: tuple[str, str], trials: int, steps: int, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+        self._console = console or Console(stderr=True)
         self._objectives, self._wanted, self._steps = objectives, trials, steps
         self._live = Live(console=self._console, refresh_per_second=2, transient=True)
         self._trials: dict[str, Trial] = {}
@@ -56,7 +55,7 @@ class SearchTable:
         if self._console.is_terminal:
             self._live.update(self.table())
         else:
-            self._console.print(self.line(trial), markup=False, highlight=False)
+            self._console.print(self.line(trial), markup=False, highlight=False, soft_wrap=True)
 
     def line(self, trial: Trial) -> str:
         """One event for a log."""

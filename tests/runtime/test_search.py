@@ -243,3 +243,24 @@ def test_another_recipe_is_another_search(place: Path) -> None:
     fewer = replace(job, translations=25)
     with pytest.raises(InputError, match="a search with other judged than now"):
         require_same(task.ledger, fewer, open_task(fewer))
+
+
+def test_a_trial_that_could_not_be_trained_says_why_and_is_tried_again(place: Path, tmp_path: Path) -> None:
+    from stargan_ray.recipes.searches import search_named
+    from stargan_ray.runtime.examination import Docket
+    from stargan_ray.runtime.search import Job as Asked
+    from stargan_ray.runtime.search import plan
+    from stargan_ray.runtime.search_ledger import trial_of
+    from stargan_ray.runtime.search_trial import Task, carry_out
+
+    search = search_named("margin")
+    docket = Docket(str(place / "faces"), "", 32, "val")
+    task = Task(search, str(tmp_path / "gone"), str(tmp_path / "s"), "s", docket, None, (500,))
+    done = carry_out(task, trial_of(search, {"method.margin": 0.5}), lambda _step, _values: None)
+    assert done.status == "failed"
+    assert "gone" in done.why
+    assert task.ledger.all() == [done]
+    known, queue = plan(Asked(search, docket.data, docket.data, str(tmp_path), "s", trials=3), task.ledger)
+    assert known == []
+    assert queue[0].key == done.key, "what failed for a reason outside comes first"
+    assert [trial.label for trial in queue[1:]] == ["paper", "recipe"]
