@@ -127,24 +127,26 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
     room = room_for(job.search.trained({}), job.parallel)
     say(f"{job.trials} trials, {len(known)} of them are over; {room.said}; judged at steps {_steps(task)}")
     record = SearchRecord(job.name, parameters(job, task), tags_of(job, task), fresh=fresh)
-    status = "FAILED"
+    status, files = "FAILED", dict[str, bytes]()
     try:
         task = replace(task, tags={"stargan_ray.search": job.name, **record.nested()})
         with table:
             table.known(known)
             watch = Watch(task, table, record, known, stop)
-            if missing := job.trials - len(known):
+            if (missing := job.trials - len(known)) > 0:
                 with watch.passing_on():
                     _tune(job, task, queue, known, missing, room.at_once, watch)
+        trials = task.ledger.all()
+        files = write_report(job, trials, task.uri)  # also of a part: it is what there is
         if stop.is_set():
             status = "KILLED"
             raise KeyboardInterrupt
         if watch.broken:
             raise InputError(f"trial after trial failed, the last one: {watch.broken}; the same command goes on")
         status = "FINISHED"
-        return task.ledger.all()
+        return trials
     finally:
-        record.close(status, write_report(job, task.ledger.all(), task.uri))
+        record.close(status, files)
 
 
 def open_task(job: Job) -> Task:
