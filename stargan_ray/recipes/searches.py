@@ -16,7 +16,6 @@ from stargan_ray.config import Recipe, flatten, override
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
-from stargan_ray.metric_losses import Mining
 from stargan_ray.recipes import recipe_named
 from stargan_ray.recipes.space import Choice, Dimension, Range, field_of
 from stargan_ray.schedules import UniformSteps
@@ -187,7 +186,7 @@ def _margin(recipe: Recipe, _embedder: Recipe) -> Search:
 def _triplets(prefix: str) -> dict[str, Dimension]:
     return {
         f"{prefix}method.margin": Range(0.05, 1.5, log=True),
-        f"{prefix}method.mining": Choice(typing.get_args(Mining)),
+        f"{prefix}method.mining": Choice(typing.get_args(typing.get_type_hints(IdentityMethod)["mining"])),
         f"{prefix}method.embedding": Choice((32, 64, 128, 256)),
     }
 
