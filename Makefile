@@ -5,7 +5,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup demo demo-long test test-long check format bench clean
+.PHONY: setup demo demo-long test test-long check cluster-check format bench clean
 
 setup: .venv/ready
 
@@ -32,6 +32,10 @@ check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# the files of cluster/ and k8s/, without a network
+cluster-check: .venv/ready
+	$(BIN)/python cluster/check.py
 
 format: .venv/ready
 	$(BIN)/ruff format .

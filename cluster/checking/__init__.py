@@ -1,0 +1,1 @@
+"""What `make cluster-check` looks at: launcher files, the image, Kubernetes objects; all without a network."""
