@@ -5,13 +5,14 @@ pytest tests/runtime/test_search.py
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,13 +84,23 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def _start(place: Path, flags: list[str]) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def _running(place: Path, flags: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """The job in a session of its own, of which nothing is left afterwards."""
     command = [sys.executable, str(ROOT / "jobs" / "tune.py"), *flags]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, cwd=place, env=_environment(), text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
+    process = subprocess.Popen(
+        command, cwd=place, env=_environment(), text=True, start_new_session=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def _until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 240) -> None:
+def _until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 900) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[0]
@@ -102,10 +113,8 @@ def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(plac
     own = ["--search", "rate_d=choice(1e-4,1e30)", "--only", "--scheduler", "none", "--parallel", "2"]
     flags = ["lambda-id", *_flags(place, "s", *own), "--trials", "4", "--seed", "1"]
     ledger = Ledger(str(place / "runs" / "s"))
-    process = _start(place, flags)
-    _until(lambda: any(trial.status == "finished" for trial in ledger.all()), process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with _running(place, flags) as process:
+        _until(lambda: any(trial.status == "finished" for trial in ledger.all()), process)
     over = {trial.key: trial for trial in ledger.all() if trial.status == "finished"}
     assert 1 <= len(over) < 4
     written = {
@@ -113,8 +122,8 @@ def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(plac
     }
     assert written
 
-    again = _start(place, flags)
-    said, _ = again.communicate(timeout=300)
+    with _running(place, flags) as again:
+        said, _ = again.communicate(timeout=900)
     assert again.returncode == 0, said
     assert f"{len(over)} of them are over; 2 trials at once" in said
     for path, when in written.items():
@@ -174,8 +183,8 @@ def _assert_nested(place: Path, name: str, finished: int) -> None:
 
 def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_other(place: Path) -> None:
     flags = ["schedule", *_flags(place, "p"), "--members", "2", "--segments", "2"]
-    process = _start(place, flags)
-    said, _ = process.communicate(timeout=400)
+    with _running(place, flags) as process:
+        said, _ = process.communicate(timeout=900)
     assert process.returncode == 0, said
     report = json.loads((place / "runs/p/report.json").read_text())
     first, second = report["segments"]
