@@ -125,6 +125,10 @@ def carry_out(task: Task, trial: Trial, report: Callable[[int, Mapping[str, floa
         trial = replace(trial, status="diverged", why=str(error))
     except (InputError, OSError, storage.StorageError) as error:
         trial = replace(trial, status="failed", why=" ".join(str(error).split()))
+    except Exception as error:  # a fault of ours: Tune shows its traceback to nobody, so the ledger says what it was
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        task.ledger.write(replace(trial, status="failed", why=why))
+        raise
     trial = replace(trial, seconds=before + time.perf_counter() - start)
     task.ledger.write(trial)
     return trial
@@ -144,8 +148,8 @@ def _judged(task: Task, trial: Trial) -> Iterator[tuple[int, dict[str, float]]]:
     for each in first:
         with _Training(each, told_to_end) as training:
             training.wait_for(each.recipe.train.steps)
+    examiner = task.examiner()  # before the training's thread begins: both import, and could wait for each other
     with _Training(run, told_to_end) as training:
-        examiner = task.examiner()
         for step in left:
             training.wait_for(step)
             yield step, _examined(examiner, run, last=step == task.rungs[-1])

@@ -69,7 +69,7 @@ class Watch:
     def ended(self, trial: Trial, crash: str = "") -> None:
         """A trial is over, whether it says so itself or was stopped."""
         found = self._task.ledger.find(trial.key) or trial
-        if crash:
+        if crash and found.status == "running":
             found = replace(found, status="failed", why=crash)
             self._task.ledger.write(found)
         self._failed = self._failed + 1 if found.status == "failed" else 0

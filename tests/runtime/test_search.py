@@ -178,7 +178,7 @@ def _assert_nested(place: Path, name: str, finished: int) -> None:
     assert [m.step for m in client.get_metric_history(good.info.run_id, "search/score")] == [2, 4]
     assert {m.step for m in client.get_metric_history(good.info.run_id, "g_latent/adv")} == {1, 2, 3, 4}
     assert client.get_run(parent).info.status == "FINISHED"
-    assert client.get_model_version_by_alias("expression-translator", "challenger").version == "1"
+    assert str(client.get_model_version_by_alias("expression-translator", "challenger").version) == "1"
 
 
 def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_other(place: Path) -> None:
