@@ -1,6 +1,6 @@
 """A search by Ray Tune beside the same trainings one after another without it, on the same cores.
 
-    python benchmarks/tune.py            # a quarter of an hour on two cores
+    python benchmarks/tune.py            # ten minutes on two cores
 
 Both train and judge the same points of ``lambda-id`` by the same code, each training by Ray Train; without Tune one
 begins when the one before has ended, with Tune as many run as fit. Start-up is left out: both are timed with short
@@ -31,7 +31,7 @@ from stargan_ray.runtime.search_ledger import trial_of
 from stargan_ray.runtime.search_table import SearchTable
 from stargan_ray.runtime.search_trial import carry_out
 
-TRIALS, STEPS = 4, 100
+TRIALS, STEPS = 4, 40
 
 
 def job_of(folder: Path, name: str, steps: int) -> Job:
