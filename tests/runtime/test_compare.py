@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tiny_models import meta_for, recipe_for
+from tiny_models import build_supporting
 
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig, override
 from stargan_ray.data.faces import FacesConfig
@@ -24,13 +24,9 @@ from stargan_ray.data.plan import Shape
 from stargan_ray.data.policies import Policy
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.readers.studio import read_studio
-from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.data.studio import StudioConfig
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
-from stargan_ray.methods.expression import ExpressionMethod
-from stargan_ray.methods.identity import IdentityMethod
-from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.recipes import recipe_named
@@ -39,9 +35,6 @@ from stargan_ray.runtime.comparison_runs import Comparison
 from stargan_ray.runtime.noise_study import NoiseStudy
 from stargan_ray.runtime.progress import display
 from stargan_ray.runtime.table_two import AugmentationStudy
-from stargan_ray.training.checkpoint import save_folder
-from stargan_ray.training.loop import fresh_state
-from stargan_ray.training.worker import LocalWorker
 
 ROOT = Path(__file__).parents[2]
 NARROW = {"first": 4, "largest": 8, "bottleneck": 8, "depth": 1, "style_dim": 4, "latent_dim": 3, "mapping_hidden": 6}
@@ -89,15 +82,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("compare")
     faces = FacesConfig(people=14, images_per_person=8, size=32, splits=(0.5, 0.0, 0.5))
     write_dataset(str(folder / "faces"), read_faces(faces))
-    methods: dict[str, AnyMethod] = {
-        "identity": IdentityMethod(width=0.05, middle_blocks=0, stem_stride=1, hidden=8, embedding=8),
-        "expression": ExpressionMethod(width=2),
-        "identity-judge": IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6),
-    }
-    for name, method in methods.items():
-        recipe = recipe_for(method, size=32)
-        meta = {**meta_for(recipe), "domains": list(EXPRESSIONS)}
-        save_folder(fresh_state(recipe, len(EXPRESSIONS), LocalWorker(), {}), folder / name, meta)
+    build_supporting(folder)
     return Place(folder)
 
 

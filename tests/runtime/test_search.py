@@ -18,25 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import meta_for, recipe_for
+from tiny_models import build_supporting
 
-from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig, to_json
+from stargan_ray.config import DataConfig, Recipe, TrainConfig, to_json
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.plan import Shape
 from stargan_ray.data.readers.faces import read_faces
-from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.data.writing import write_dataset
-from stargan_ray.methods.expression import ExpressionMethod
-from stargan_ray.methods.identity import IdentityMethod
-from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.search_ledger import Ledger
 from stargan_ray.schedules import UniformSteps
-from stargan_ray.training.checkpoint import save_folder
-from stargan_ray.training.loop import fresh_state
-from stargan_ray.training.worker import LocalWorker
 
 ROOT = Path(__file__).parents[2]
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -59,15 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("search")
     faces = FacesConfig(people=14, images_per_person=8, size=32, splits=(0.5, 0.5, 0.0))
     write_dataset(str(folder / "faces"), read_faces(faces))
-    methods: dict[str, AnyMethod] = {
-        "identity": IdentityMethod(width=0.05, middle_blocks=0, stem_stride=1, hidden=8, embedding=8),
-        "expression": ExpressionMethod(width=2),
-        "identity-judge": IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6),
-    }
-    for name, method in methods.items():
-        recipe = recipe_for(method, size=32)
-        meta = {**meta_for(recipe), "domains": list(EXPRESSIONS)}
-        save_folder(fresh_state(recipe, len(EXPRESSIONS), LocalWorker(), {}), folder / name, meta)
+    build_supporting(folder)
     (folder / "few.json").write_text(json.dumps(to_json(_recipe())))
     return folder
 

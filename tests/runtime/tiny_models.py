@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig, to_json
+from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
@@ -72,3 +73,16 @@ def build_judge(folder: Path) -> Path:
     recipe = recipe_for(IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6), size=32)
     save_folder(fresh_state(recipe, 3, LocalWorker(), {}), folder, meta_for(recipe))
     return folder
+
+
+def build_supporting(folder: Path) -> None:
+    """Save untrained networks that know the eight expressions: ``identity``, ``expression``, ``identity-judge``."""
+    methods: dict[str, AnyMethod] = {
+        "identity": IdentityMethod(width=0.05, middle_blocks=0, stem_stride=1, hidden=8, embedding=8),
+        "expression": ExpressionMethod(width=2),
+        "identity-judge": IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6),
+    }
+    for name, method in methods.items():
+        recipe = recipe_for(method, size=32)
+        meta = {**meta_for(recipe), "domains": list(EXPRESSIONS)}
+        save_folder(fresh_state(recipe, len(EXPRESSIONS), LocalWorker(), {}), folder / name, meta)
