@@ -122,8 +122,7 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
     os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri())  # the same store for all processes
     start_ray(dashboard=True)  # without it Ray does not notice what a killed trial leaves behind
     launch.prepare()
-    for run in task.runs((queue or known)[0])[-1:] if job.search.embedder is None else ():
-        launch.check(run)  # what cannot be trained is said before Tune starts anything
+    launch.check(task.runs((queue or known)[0])[0])  # what cannot be trained is said before Tune starts anything
     room = room_for(job.search.trained({}), job.parallel)
     say(f"{job.trials} trials, {len(known)} of them are over; {room.said}; judged at steps {_steps(task)}")
     record = SearchRecord(job.name, parameters(job, task), tags_of(job, task), fresh=fresh)

@@ -119,7 +119,7 @@ def carry_out(task: Task, trial: Trial, report: Callable[[int, Mapping[str, floa
             task.ledger.write(trial)
             report(step, trial.last)
         trial = replace(trial, status="finished")
-    except _Ended:
+    except _ToldToEndError:
         trial = task.ledger.find(trial.key) or trial  # stopped by the scheduler, or still running: a later call goes on
     except DivergedError as error:
         trial = replace(trial, status="diverged", why=str(error))
@@ -168,7 +168,7 @@ def _examined(examiner: Examiner, run: Run, *, last: bool) -> dict[str, float]:
     raise AssertionError
 
 
-class _Ended(Exception):  # noqa: N818 - no error: the trial was told to
+class _ToldToEndError(Exception):
     """The trial is not to go on."""
 
 
@@ -199,13 +199,13 @@ class _Training:
         """Until there is a checkpoint of the step, or for the last one until all is done.
 
         Raises:
-            _Ended: the trial was told to end.
+            _ToldToEndError: the trial was told to end.
             BaseException: what ended the training.
         """
         last = step >= self._run.recipe.train.steps
         while True:
             if self._told_to_end():
-                raise _Ended
+                raise _ToldToEndError
             if not self._thread.is_alive() or (not last and _reached(self._run) >= step):
                 break
             self._thread.join(_POLL_S)

@@ -92,16 +92,16 @@ class Watch:
         watch = self
 
         class Tells(Callback):  # type: ignore[misc]
-            def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ARG002
+            def on_trial_start(self, *, trial: Any, **_: Any) -> None:
                 watch.began(trial.config["trial"])
 
-            def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any) -> None:  # noqa: ARG002
+            def on_trial_result(self, *, trial: Any, **_: Any) -> None:
                 watch.went_on(trial.config["trial"])
 
-            def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ARG002
+            def on_trial_complete(self, *, trial: Any, **_: Any) -> None:
                 watch.ended(trial.config["trial"])
 
-            def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ARG002
+            def on_trial_error(self, *, trial: Any, **_: Any) -> None:
                 watch.ended(trial.config["trial"], "its process died again and again (out of memory?)")
 
         return Tells()
