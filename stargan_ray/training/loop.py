@@ -6,7 +6,7 @@ import contextlib
 import copy
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from stargan_ray.config import Recipe, to_json
 from stargan_ray.data.stream import Batches
 from stargan_ray.models.fused import fuse
 from stargan_ray.training.checkpoint import Checkpoints
+from stargan_ray.training.graphs import GraphedStep, Part, require_fit
 from stargan_ray.training.parts import cut
 from stargan_ray.training.recording import Hooks, NoRecords, Recorder
 from stargan_ray.training.step import State, check_marks, run_step
@@ -108,6 +109,7 @@ class _Run:
 
     def to_the_end(self) -> Outcome:
         config = self.recipe.train
+        step = self._step()
         self.since = time.perf_counter()
         stopped = False
         for raw in self.batches.steps(self.state.step, config.steps):
@@ -115,7 +117,7 @@ class _Run:
             # Dropout draws from the global generator: seeded by step, a resumed run draws the same.
             _seed((config.seed << 40) + (self.state.step << 12) + self.worker.rank, self.worker.device)
             # ------------------------------------------------------------------------------------ the step
-            values = run_step(self.state, self.worker, parts, ema=config.ema, bf16=config.precision == "bf16")
+            values = step(parts)
             # ---------------------------------------------------------------------------------------------
             self.history.append(values)
             done = self.state.step
@@ -126,6 +128,15 @@ class _Run:
             if stopped:
                 break
         return Outcome(self.state.step, self.state.step >= config.steps, self.uri, self.metrics)
+
+    def _step(self) -> Callable[[Sequence[Part]], dict[str, Tensor]]:
+        """One iteration, launched kernel by kernel or recorded."""
+        config = self.recipe.train
+        ema, bf16 = config.ema, config.precision == "bf16"
+        if config.graphs:
+            require_fit(self.state.method, self.worker)
+            return GraphedStep(self.state, self.worker, ema, bf16)
+        return lambda parts: run_step(self.state, self.worker, parts, ema=ema, bf16=bf16)
 
     def _report(self) -> None:
         """Mean of every term since the last report, over steps and workers; the only wait for the device."""
