@@ -185,6 +185,14 @@ def period(method: Method) -> int:
     return math.lcm(*(phase.every for phase in method.phases()), *penalties)
 
 
+def fuse(network: nn.Module) -> nn.Module:
+    """Let every block of a network that can (models/fused.py) use its compiled form; returns the network."""
+    for module in network.modules():
+        if hasattr(module, "fused"):
+            module.fused = True  # type: ignore[assignment]
+    return network
+
+
 def schedules_of(method: Method) -> list[Callable[[int], float]]:
     """The schedules among a method's fields."""
     values = [getattr(method, each.name) for each in dataclasses.fields(method)]  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stargan_ray.config import Recipe, to_json
 from stargan_ray.data.stream import Batches
-from stargan_ray.models.fused import fuse
+from stargan_ray.methods.base import fuse
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.graphs import GraphedStep, Part, require_fit
 from stargan_ray.training.parts import cut
