@@ -139,12 +139,15 @@ class ScaleConfig:
         use_gpu: one GPU for each worker.
         cpus_per_worker: CPUs reserved for each worker.
         cpus_per_reader: CPUs reserved for each Ray Data actor.
+        timeout_s: seconds that workers wait for one another in a collective before the run fails with the name of the
+            one that did not come; longer than validation or a checkpoint may take, since rank 0 does them alone.
     """
 
     num_workers: int = 1
     use_gpu: bool = False
     cpus_per_worker: float = 1.0
     cpus_per_reader: float = 1.0
+    timeout_s: int = 600
 
     def __post_init__(self) -> None:
         """Refuse a run of nobody."""
@@ -152,6 +155,8 @@ class ScaleConfig:
             raise InputError(f"scale.num_workers = {self.num_workers}: allowed are values >= 1")
         if self.cpus_per_worker <= 0 or self.cpus_per_reader <= 0:
             raise InputError("scale.cpus_per_worker, scale.cpus_per_reader: allowed are values > 0")
+        if self.timeout_s < 10:
+            raise InputError(f"scale.timeout_s = {self.timeout_s}: allowed are values >= 10")
 
 
 @dataclass(frozen=True)

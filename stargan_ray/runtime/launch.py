@@ -55,7 +55,8 @@ def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     if ray.get(actor.failure.remote())[0]:
         return None  # started again after an error that will not go away
     try:
-        outcome = run_worker(run, GroupWorker(get_device()), ray_source, ActorRecorder(actor))
+        worker = GroupWorker(get_device(), run.recipe.scale.timeout_s)
+        outcome = run_worker(run, worker, ray_source, ActorRecorder(actor))
     except (InputError, NonFiniteError) as error:
         ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
         raise
@@ -99,7 +100,7 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
             use_gpu=scale.use_gpu,
             resources_per_worker={"CPU": scale.cpus_per_worker} | ({"GPU": 1} if scale.use_gpu else {}),
         ),
-        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo", timeout_s=scale.timeout_s),
         # A name of its own each time: what continues is decided by our checkpoints alone.
         run_config=RunConfig(
             name=f"{run.name}-{int(time.time() * 1000)}",

@@ -73,12 +73,14 @@ def train(
 
     Raises:
         NonFiniteError: see ``run_step``; the last checkpoint is intact.
+        LostWorkerError: another worker did not come to a collective in time; it names it.
         InputError: storage cannot be written.
     """
     run = _Run(recipe, state, batches, worker, checkpoints, meta, recorder or NoRecords(), hooks or Hooks())
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    return run.to_the_end()
+    with worker.together():
+        return run.to_the_end()
 
 
 @dataclass
@@ -102,6 +104,7 @@ class _Run:
         self.since = time.perf_counter()
         stopped = False
         for raw in self.batches.steps(self.state.step, config.steps):
+            self.worker.at(self.state.step)
             parts = cut(self.recipe, raw, self.batches.lanes, self.state.step)
             # Dropout draws from the global generator: seeded by step, a resumed run draws the same.
             _seed((config.seed << 40) + (self.state.step << 12) + self.worker.rank, self.worker.device)
@@ -116,6 +119,7 @@ class _Run:
             self._milestones(last=stopped or done == config.steps)
             if stopped:
                 break
+            self.worker.at(done, "waiting for data")
         return Outcome(self.state.step, self.state.step >= config.steps, self.uri, self.metrics)
 
     def _report(self) -> None:
@@ -161,14 +165,17 @@ class _Run:
         if self.worker.rank:
             return
         if self.hooks.validate and (last or _due(step, config.validate_every)):
+            self.worker.at(step, "validating")
             with self._judged() as networks:
                 values = self.hooks.validate(networks)
             self.metrics |= values
             self.recorder.metrics(step, values)
         if self.hooks.sample and (last or _due(step, config.sample_every)):
+            self.worker.at(step, "drawing samples")
             with self._judged() as networks:
                 self.recorder.image(step, "samples", self.hooks.sample(networks))
         if saving:
+            self.worker.at(step, "writing a checkpoint")
             meta = {"recipe": to_json(self.recipe), "metrics": self.metrics, **self.meta}
             self.uri = self.checkpoints.save(self.state, meta)
 

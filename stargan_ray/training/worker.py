@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
+
+from stargan_ray.training.presence import LostWorkerError, Presence
 
 
 class Worker(Protocol):
@@ -51,6 +54,14 @@ class Worker(Protocol):
         """
         ...
 
+    def together(self) -> AbstractContextManager[None]:
+        """Within it a worker that does not come to a collective is named by the error of those that wait for it."""
+        ...
+
+    def at(self, step: int, doing: str = "training") -> None:
+        """Note for the others where this worker is; costs nothing."""
+        ...
+
 
 class LocalWorker:
     """One process alone."""
@@ -73,14 +84,28 @@ class LocalWorker:
         """The value as it is."""
         return value
 
+    def together(self) -> AbstractContextManager[None]:
+        """There is nobody to wait for."""
+        return contextlib.nullcontext()
+
+    def at(self, step: int, doing: str = "training") -> None:
+        """There is nobody to tell."""
+
 
 class GroupWorker:
-    """One rank of the default process group."""
+    """One rank of the default process group.
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
+    Args:
+        device: where it computes.
+        timeout_s: that the group was made with.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", timeout_s: float = 600.0) -> None:
         self.device = torch.device(device)
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
+        self.timeout_s = timeout_s
+        self._presence: Presence | None = None
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """DistributedDataParallel; buffers are not broadcast, since a network runs several times a step."""
@@ -104,6 +129,37 @@ class GroupWorker:
             dist.all_gather(parts, value.contiguous())
             return torch.cat(parts)
         return torch.cat(all_gather(value.contiguous()))  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """See ``Worker``.
+
+        Raises:
+            LostWorkerError: a collective failed.
+        """
+        presence = self._presence = Presence(self.rank, self.world_size, self.timeout_s)
+        try:
+            yield
+            presence.leave()
+            dist.barrier()  # rank 0 keeps the signs: nobody looks for them any more
+        except BaseException as error:
+            if _of_a_collective(error):
+                raise LostWorkerError(presence.explain()) from error
+            presence.leave(str(error) or type(error).__name__)
+            raise
+        finally:
+            presence.leave()
+            self._presence = None
+
+    def at(self, step: int, doing: str = "training") -> None:
+        """See ``Worker``."""
+        if self._presence:
+            self._presence.at(step, doing)
+
+
+def _of_a_collective(error: BaseException) -> bool:
+    """Whether this is what a collective raises: gloo has no class of its own for it."""
+    return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo" in str(error))
 
 
 @contextlib.contextmanager
