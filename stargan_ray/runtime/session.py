@@ -16,10 +16,11 @@ from stargan_ray.runtime.feature_use import helper_network
 from stargan_ray.runtime.lineage import describe
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.pretrained import local_weights, origins
-from stargan_ray.runtime.resuming import latest_meta, require_same
+from stargan_ray.runtime.resuming import latest_copy, require_same
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.starting import load_helpers, start_from
 from stargan_ray.runtime.validation import make_hooks
+from stargan_ray.training.checkpoint import load_folder, read_meta
 from stargan_ray.training.loop import Outcome, fresh_state, train
 from stargan_ray.training.recording import Recorder
 from stargan_ray.training.worker import Worker
@@ -57,20 +58,22 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
         meta["embeddings"] = "stored"
     if isinstance(plan, IdentityPlan):
         meta["people"] = plan.counts
-    checkpoints = run.checkpoints
-    latest = latest_meta(checkpoints)
-    if latest:
-        require_same(run, latest, dataset.manifest.content_hash)
-    with local_weights(recipe, wanted=not latest) as building:
-        state = fresh_state(building, len(dataset.manifest.domains), worker, helpers)
-    state.method = recipe.method
-    meta["pretrained"] = (
-        latest["pretrained"] if "pretrained" in latest else origins(recipe, state.networks, continued=bool(run.init))
-    )
-    if latest:
-        checkpoints.load_latest(state)
-    elif run.init:
-        meta["init"] = start_from(state, run.init, dataset.manifest.domains)
+    with latest_copy(run.checkpoints, worker) as copy:
+        latest = read_meta(copy) if copy else {}
+        if latest:
+            require_same(run, latest, dataset.manifest.content_hash)
+        with local_weights(recipe, wanted=not latest) as building:
+            state = fresh_state(building, len(dataset.manifest.domains), worker, helpers)
+        state.method = recipe.method
+        meta["pretrained"] = (
+            latest["pretrained"]
+            if "pretrained" in latest
+            else origins(recipe, state.networks, continued=bool(run.init))
+        )
+        if copy:
+            load_folder(state, copy)
+        elif run.init:
+            meta["init"] = start_from(state, run.init, dataset.manifest.domains)
     batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device, stored)
     hooks = make_hooks(recipe, dataset, run.judge, worker.device) if worker.rank == 0 else None
-    return train(recipe, state, batches, worker, checkpoints, meta=meta, recorder=recorder, hooks=hooks)
+    return train(recipe, state, batches, worker, run.checkpoints, meta=meta, recorder=recorder, hooks=hooks)

@@ -54,6 +54,10 @@ class Worker(Protocol):
         """
         ...
 
+    def told(self, text: str) -> str:
+        """What rank 0 gives, on every worker; every worker must call it."""
+        ...
+
     def together(self) -> AbstractContextManager[None]:
         """Within it a worker that does not come to a collective is named by the error of those that wait for it."""
         ...
@@ -83,6 +87,10 @@ class LocalWorker:
     def gather(self, value: Tensor) -> Tensor:
         """The value as it is."""
         return value
+
+    def told(self, text: str) -> str:
+        """The text as it is."""
+        return text
 
     def together(self) -> AbstractContextManager[None]:
         """There is nobody to wait for."""
@@ -129,6 +137,12 @@ class GroupWorker:
             dist.all_gather(parts, value.contiguous())
             return torch.cat(parts)
         return torch.cat(all_gather(value.contiguous()))  # type: ignore[no-untyped-call]
+
+    def told(self, text: str) -> str:
+        """Broadcast from rank 0."""
+        texts = [text]
+        dist.broadcast_object_list(texts, src=0, device=self.device)
+        return texts[0]
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
