@@ -129,8 +129,9 @@ class Checkpoints:
             try:
                 storage.put_folder(Path(folder), uri, last="meta.json")
             except storage.StorageError:
-                with contextlib.suppress(storage.StorageError):
-                    storage.delete(uri)  # half a checkpoint only takes room, and room is what may be missing
+                if storage.local_path(uri):  # a store that is away would only be waited for once more
+                    with contextlib.suppress(storage.StorageError):
+                        storage.delete(uri)  # half a checkpoint only takes room, and room is what may be missing
                 raise
         whole = [n for n in self.names() if n <= name]
         keep = {*whole[-2:], self.best_name()}
