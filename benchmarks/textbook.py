@@ -88,7 +88,7 @@ class TextbookV2(Textbook):
         """Two target styles, with graphs."""
         b, y = self.batch, self.batch["target_label"]
         if latent:
-            return tuple(self.f(torch.randn(len(y), self.latent_dim), y) for _ in range(2))  # type: ignore[return-value]
+            return tuple(self.f(torch.randn(len(y), self.latent_dim, device=y.device), y) for _ in range(2))  # type: ignore[return-value]
         return self.e(b["reference"], y), self.e(b["reference2"], y)
 
     def d_loss(self, latent: bool) -> Tensor:

@@ -95,6 +95,7 @@ class TrainConfig:
         seed: of every random stream of the run.
         accumulate: parts that a worker's share of the batch is cut into, one after another.
         precision: ``fp32``, or ``bf16`` autocast of the forward passes.
+        fuse: norms and activations of G compiled into kernels of their own: for GPUs, and wants a C compiler there.
         ema: decay of the averaged networks per iteration.
         threads: CPU threads of a worker; 0 = the library's choice.
         report_every: metrics are averaged over and sent after so many steps.
@@ -109,6 +110,7 @@ class TrainConfig:
     seed: int = 0
     accumulate: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
+    fuse: bool = False
     ema: float = 0.999
     threads: int = 0
     report_every: int = 50

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stargan_ray.models.fused import compiled, norm_activation
+
 # Which of a module's parameters have an entry for each domain: name -> (axis, index of the first domain on it). A start
 # from a network of other domains takes over the entries of those that both know.
 DomainAxes = dict[str, tuple[int, int]]
@@ -53,6 +55,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, *, normalize: bool = False, downsample: bool = False) -> None:
         super().__init__()
         self.downsample = downsample
+        self.fused = False
         self.conv1 = nn.Conv2d(n_in, n_in, 3, padding=1)
         self.conv2 = nn.Conv2d(n_in, n_out, 3, padding=1)
         self.norm1 = nn.InstanceNorm2d(n_in, affine=True) if normalize else nn.Identity()
@@ -66,13 +69,13 @@ class ResidualBlock(nn.Module):
         """Residual and shortcut, each of unit variance, added and scaled back to unit variance."""
         # The 1×1 shortcut and the average pool commute exactly; pooling first costs a quarter.
         skip = self.shortcut(self._pool(x))
-        x = self._pool(self.conv1(F.leaky_relu(self.norm1(x), 0.2)))
-        x = self.conv2(F.leaky_relu(self.norm2(x), 0.2))
+        x = self._pool(self.conv1(norm_activation(self.norm1, x, fused=self.fused)))
+        x = self.conv2(norm_activation(self.norm2, x, fused=self.fused))
         return (x + skip) * math.sqrt(0.5)
 
 
 class AdaIN(nn.Module):
-    """(1 + γ) · IN(x) + β with γ, β from a linear layer of the style code.
+    """LeakyReLU((1 + γ) · IN(x) + β) with γ, β from a linear layer of the style code.
 
     Shapes: x (b, C, H, W), style (b, S) -> (b, C, H, W).
     """
@@ -80,11 +83,14 @@ class AdaIN(nn.Module):
     def __init__(self, style_dim: int, channels: int) -> None:
         super().__init__()
         self.affine = nn.Linear(style_dim, 2 * channels)
+        self.fused = False
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """Normalise and modulate."""
-        gamma, beta = self.affine(style).unsqueeze(2).unsqueeze(3).chunk(2, 1)
-        return torch.addcmul(beta, 1 + gamma, F.instance_norm(x))
+        """Normalise, modulate and activate."""
+        gamma, beta = self.affine(style).chunk(2, 1)
+        if self.fused:
+            return compiled()(x, 1 + gamma, beta)
+        return F.leaky_relu(torch.addcmul(beta[:, :, None, None], 1 + gamma[:, :, None, None], F.instance_norm(x)), 0.2)
 
 
 class AdaINBlock(nn.Module):
@@ -109,6 +115,6 @@ class AdaINBlock(nn.Module):
         """Residual and shortcut added and scaled back to unit variance."""
         # A 1×1 convolution and nearest up-sampling commute exactly; convolving first costs a quarter.
         skip = self._upsample(self.shortcut(x))
-        x = self.conv1(self._upsample(F.leaky_relu(self.norm1(x, style), 0.2)))
-        x = self.conv2(F.leaky_relu(self.norm2(x, style), 0.2))
+        x = self.conv1(self._upsample(self.norm1(x, style)))
+        x = self.conv2(self.norm2(x, style))
         return (x + skip) * math.sqrt(0.5)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stargan_ray.models.blocks import AdaINBlock, DomainAxes, DomainLinear, ResidualBlock, he_init
+from stargan_ray.models.fused import norm_activation
 
 Compose = Literal["image", "mask"]
 Inject = Literal["stem", "channels", "style"]
@@ -100,6 +101,7 @@ class Generator(nn.Module):
             + [AdaINBlock(a, b, style_dim, upsample=True) for a, b in up]
         )
         self.norm = nn.InstanceNorm2d(first, affine=True)
+        self.fused = False
         self.paint = nn.Conv2d(first, (4 if compose == "mask" else 3) * patch**2, 1)
         he_init(self)
         entry = {"stem": first * _MAP**2, "channels": _PLANES * _MAP**2, "style": style_dim // 2}
@@ -114,7 +116,7 @@ class Generator(nn.Module):
             x = block(x)
         for block in self.decode:
             x = block(x, style)
-        x = _unfold(self.paint(F.leaky_relu(self.norm(x), 0.2)), self.patch)
+        x = _unfold(self.paint(norm_activation(self.norm, x, fused=self.fused)), self.patch)
         if self.compose == "image":
             return x
         return torch.lerp(image, x[:, :3].tanh(), x[:, 3:].sigmoid())

@@ -92,8 +92,18 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     for name, tensor in tensors.items():
         number, key = name.split(".", 1)
         values.setdefault(int(number), {})[key] = tensor
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for place, found in values.items():
+        # in the layout of the weights: fused optimisers walk through both side by side
+        values[place] = {key: _laid_out(tensor, parameters[place]) for key, tensor in found.items()}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": values, "param_groups": groups})
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    if tensor.shape != like.shape or tensor.stride() == like.stride():
+        return tensor
+    return torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
 
 
 @dataclass(frozen=True)

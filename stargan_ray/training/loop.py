@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from stargan_ray.config import Recipe, to_json
 from stargan_ray.data.stream import Batches
+from stargan_ray.models.fused import fuse
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.parts import cut
 from stargan_ray.training.recording import Hooks, NoRecords, Recorder
@@ -36,16 +37,24 @@ def fresh_state(recipe: Recipe, domains: int, worker: Worker, helpers: dict[str,
     """Networks initialised from the seed (equal on every worker), optimisers and averages."""
     torch.manual_seed(recipe.train.seed)
     method = recipe.method
-    networks = {n: net.to(worker.device) for n, net in method.networks(recipe.data.size, domains).items()}
+    networks = {n: placed(net, worker.device) for n, net in method.networks(recipe.data.size, domains).items()}
+    if recipe.train.fuse:
+        networks = {name: fuse(network) for name, network in networks.items()}
     averaged = {n: copy.deepcopy(networks[n]).eval().requires_grad_(False) for n in method.averaged}
     return State(
         method=method,
         networks=networks,
         wrapped={name: worker.wrap(network) for name, network in networks.items()},
-        helpers={n: net.to(worker.device).eval().requires_grad_(False) for n, net in helpers.items()},
+        helpers={n: placed(net, worker.device).eval().requires_grad_(False) for n, net in helpers.items()},
         averaged=averaged,
         optimizers={name: method.optimizer(name, list(net.parameters())) for name, net in networks.items()},
     )
+
+
+def placed(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on a device; on a GPU with channels last, which is how its matrix units read images."""
+    network = network.to(device)
+    return network.to(memory_format=torch.channels_last) if device.type == "cuda" else network
 
 
 def train(
