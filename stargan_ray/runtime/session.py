@@ -10,7 +10,6 @@ from stargan_ray.data.plan import Plan
 from stargan_ray.data.plan_identities import IdentityPlan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, Source, ThreadSource
-from stargan_ray.errors import InputError
 from stargan_ray.runtime.embedder_use import stored_embeddings
 from stargan_ray.runtime.feature_use import helper_network
 from stargan_ray.runtime.lineage import describe
@@ -45,11 +44,6 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
     run = replace(run, recipe=for_plan(run.recipe, plan))
     recipe = run.recipe
     lanes = recipe.data.shape.lanes_of(worker.rank, worker.world_size)
-    if len(lanes) * recipe.data.shape.share % recipe.train.accumulate:
-        raise InputError(
-            f"train.accumulate = {recipe.train.accumulate}: allowed are divisors of a worker's "
-            f"{len(lanes) * recipe.data.shape.share} images a step"
-        )
     loaded = load_helpers(run)
     helpers = {name: helper_network(name, model) for name, model in loaded.items()}
     meta = {"run": run.name, **describe(dataset, loaded)}

@@ -69,7 +69,8 @@ class Presence:
 
     def __init__(self, rank: int, world_size: int, timeout_s: float) -> None:
         self.rank, self.timeout_s = rank, timeout_s
-        self.on_beat: list[Callable[[], None]] = []  # what else the thread does at every beat
+        self.on_beat: Callable[[], None] = lambda: None  # what else the thread does at every beat
+        self.hurry_s = 0.0  # between beats while it is not 0
         self.step, self.doing, self._end, self._count = 0, "starting", "", 0
         self._since, self._reported = time.monotonic(), -1
         self._lock, self._ended = threading.Lock(), threading.Event()
@@ -82,8 +83,11 @@ class Presence:
         self.members: list[Member] = [member for member, _ in everyone]
         self.store = own or TCPStore(host, everyone[0][1], wait_for_workers=False, timeout=waits)
         self._tell()
-        dist.barrier()  # from here on every sign can be read without waiting
         self._thread = threading.Thread(target=self._beat, daemon=True, name="presence")
+
+    def begin(self) -> None:
+        """Start giving signs; every worker calls it."""
+        dist.barrier()  # from here on what each worker has put into the store can be read without waiting
         self._thread.start()
 
     def at(self, step: int, doing: str = "training") -> None:
@@ -93,7 +97,8 @@ class Presence:
     def leave(self, why: str = "") -> None:
         """End the signs; ``why`` is told to the others."""
         self._ended.set()
-        self._thread.join(2 * self.beat_s)
+        if self._thread.is_alive():
+            self._thread.join(2 * self.beat_s)
         if why:
             self._end = " ".join(why.split())[:300]
             self.ask(self._tell)
@@ -161,11 +166,10 @@ class Presence:
             self.store.set(_key(self.rank), json.dumps(asdict(sign)))
 
     def _beat(self) -> None:
-        while not self._ended.wait(self.beat_s):
+        while not self._ended.wait(self.hurry_s or self.beat_s):
             try:
                 self._tell()
-                for each in self.on_beat:
-                    each()
+                self.on_beat()
             except RuntimeError:  # rank 0 has gone, or ends before the others do
                 return
             waited = time.monotonic() - self._since

@@ -7,7 +7,7 @@ whoever started it (Ray Train, torchrun, a test).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
+from stargan_ray.training.agreement import Agreement
 from stargan_ray.training.presence import LostWorkerError, Presence
 
 
@@ -58,8 +59,19 @@ class Worker(Protocol):
         """What rank 0 gives, on every worker; every worker must call it."""
         ...
 
-    def together(self) -> AbstractContextManager[None]:
-        """Within it a worker that does not come to a collective is named by the error of those that wait for it."""
+    def together(self, asked: Callable[[], str]) -> AbstractContextManager[None]:
+        """Within it workers know of one another.
+
+        A worker that does not come to a collective is named by the error of those that wait for it, and all stop after
+        the same step when one of them is asked to.
+
+        Args:
+            asked: why this worker should stop, empty while it should not; called now and then, maybe in a thread.
+        """
+        ...
+
+    def stops(self, step: int) -> str:
+        """Why all workers stop now that so many steps are done, empty while they go on; every worker must call it."""
         ...
 
     def at(self, step: int, doing: str = "training") -> None:
@@ -75,6 +87,7 @@ class LocalWorker:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
+        self._asked: Callable[[], str] = str
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network as it is."""
@@ -92,9 +105,15 @@ class LocalWorker:
         """The text as it is."""
         return text
 
-    def together(self) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def together(self, asked: Callable[[], str]) -> Iterator[None]:
         """There is nobody to wait for."""
-        return contextlib.nullcontext()
+        self._asked = asked
+        yield
+
+    def stops(self, step: int) -> str:  # noqa: ARG002 - the shape of a worker
+        """Why this worker was asked to."""
+        return self._asked()
 
     def at(self, step: int, doing: str = "training") -> None:
         """There is nobody to tell."""
@@ -114,6 +133,7 @@ class GroupWorker:
         self.world_size = dist.get_world_size()
         self.timeout_s = timeout_s
         self._presence: Presence | None = None
+        self._agreement: Agreement | None = None
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """DistributedDataParallel; buffers are not broadcast, since a network runs several times a step."""
@@ -145,15 +165,19 @@ class GroupWorker:
         return texts[0]
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """See ``Worker``.
+    def together(self, asked: Callable[[], str]) -> Iterator[None]:
+        """See ``Worker``; ``asked`` is called by a thread.
 
         Raises:
             LostWorkerError: a collective failed.
         """
         presence = self._presence = Presence(self.rank, self.world_size, self.timeout_s)
+        self._agreement = Agreement(presence, asked)
+        presence.on_beat = self._agreement.beat
+        presence.begin()
         try:
             yield
+            dist.barrier()  # what was being agreed on is settled
             presence.leave()
             dist.barrier()  # rank 0 keeps the signs: nobody looks for them any more
         except BaseException as error:
@@ -164,6 +188,11 @@ class GroupWorker:
         finally:
             presence.leave()
             self._presence = None
+
+    def stops(self, step: int) -> str:
+        """See ``Worker``; costs nothing but where a stop is being agreed on."""
+        assert self._agreement, "outside of together()"
+        return self._agreement.reached(step)
 
     def at(self, step: int, doing: str = "training") -> None:
         """See ``Worker``."""

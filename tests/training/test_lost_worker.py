@@ -21,9 +21,7 @@ import torch
 import torch.distributed as dist
 from small import run, state_of, with_train
 
-from stargan_ray.config import ScaleConfig
 from stargan_ray.data.shards import Dataset, open_dataset
-from stargan_ray.errors import InputError
 from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.presence import LostWorkerError, Presence
@@ -107,8 +105,3 @@ def test_the_lost_worker_is_named(
         log = (tmp_path / f"log-{1 - lost}").read_text()
         named = "every worker is alive and in this step" if end == "slow" else rf"{who},? {expected}"
         assert re.fullmatch(rf"step 3 takes \d s \(training\): {named}.*\n", log), log
-
-
-def test_a_time_out_that_no_start_would_meet_is_refused() -> None:
-    with pytest.raises(InputError, match=r"scale\.timeout_s = 5: allowed are values >= 10"):
-        ScaleConfig(timeout_s=5)
