@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 
+from stargan_ray.data import storage
 from stargan_ray.errors import InputError
 
 # What workers of a running cluster need to reach storage and each other. Keys are not among it, since the
@@ -60,7 +61,7 @@ def _start(dashboard: bool) -> None:
         return
     address = os.environ.get("RAY_ADDRESS", "")
     _probe(address)
-    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ}
+    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ} | {storage.KNOWN: "1"}
     # Without "local" Ray would look for the last cluster that was started here, and wait for it if it is dead.
     own = {} if address else {"address": "local", "include_dashboard": dashboard}
     import ray.data  # sets up its own logging when imported, so the level comes after

@@ -36,6 +36,7 @@ from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker
 
+_RESIZE_S = 60.0  # between looks whether an elastic run has room for more workers: more of them cost a restart
 _MAX_FAILURES = 3  # restarts of the workers after a crash or a lost node
 
 
@@ -55,11 +56,25 @@ def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     if ray.get(actor.failure.remote())[0]:
         return None  # started again after an error that will not go away
     try:
-        outcome = run_worker(run, GroupWorker(get_device()), ray_source, ActorRecorder(actor))
+        worker = GroupWorker(get_device(), run.recipe.scale.timeout_s)
+        source = thread_source if _reads_itself(run.recipe) else ray_source
+        outcome = run_worker(run, worker, source, ActorRecorder(actor))
     except (InputError, NonFiniteError) as error:
         ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
         raise
     return vars(outcome)
+
+
+def _reads_itself(recipe: Recipe) -> bool:
+    """Whether workers decode in a thread of their own: an elastic run on CPUs takes all of them for its workers."""
+    return recipe.scale.elastic and not recipe.scale.use_gpu
+
+
+def _of_a_worker(recipe: Recipe) -> dict[str, float]:
+    """What Ray reserves for a worker."""
+    scale = recipe.scale
+    reading = recipe.data.readers * scale.cpus_per_reader if _reads_itself(recipe) else 0.0
+    return {"CPU": scale.cpus_per_worker + reading} | ({"GPU": 1.0} if scale.use_gpu else {})
 
 
 def prepare() -> None:
@@ -95,11 +110,12 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
         _train_worker,
         train_loop_config={"run": run, "records": records},
         scaling_config=ScalingConfig(
-            num_workers=scale.num_workers,
+            num_workers=(scale.workers[0], scale.workers[-1]) if scale.elastic else scale.workers[0],
+            elastic_resize_monitor_interval_s=_RESIZE_S,
             use_gpu=scale.use_gpu,
-            resources_per_worker={"CPU": scale.cpus_per_worker} | ({"GPU": 1} if scale.use_gpu else {}),
+            resources_per_worker=_of_a_worker(run.recipe),
         ),
-        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo", timeout_s=scale.timeout_s),
         # A name of its own each time: what continues is decided by our checkpoints alone.
         run_config=RunConfig(
             name=f"{run.name}-{int(time.time() * 1000)}",
@@ -152,10 +168,22 @@ def check(run: Run) -> tuple[Run, str]:
         require_stored(run.recipe, dataset, plan.rows, loaded)
     for line in notes(run.recipe, loaded):
         print(f"warning: {line}", file=sys.stderr)
-    run.recipe.data.shape.lanes_of(0, run.recipe.scale.num_workers)
+    _require_shares(run.recipe)
     storage.check_writable(run.uri)
     refuse_registered(loaded)
     return run, dataset.manifest.content_hash
+
+
+def _require_shares(recipe: Recipe) -> None:
+    """Every number of workers must be able to share a batch, and each worker to accumulate its share."""
+    shape, parts = recipe.data.shape, recipe.train.accumulate
+    shape.require_divisible(recipe.scale.workers)
+    for number in recipe.scale.workers:
+        if shape.batch // number % parts:
+            raise InputError(
+                f"train.accumulate = {parts}: allowed are divisors of a worker's {shape.batch // number} images a step"
+                + (f", when there are {number}" if recipe.scale.elastic else "")
+            )
 
 
 @contextlib.contextmanager
@@ -170,17 +198,17 @@ def _require_room(recipe: Recipe) -> None:
     """Fail now instead of waiting for ever: workers and one reader must fit at the same time."""
     import ray
 
-    scale = recipe.scale
+    scale, least = recipe.scale, recipe.scale.workers[0]
+    beside = 0.0 if _reads_itself(recipe) else scale.cpus_per_reader
     require_cpus(
-        scale.num_workers * scale.cpus_per_worker + scale.cpus_per_reader,
-        f"scale.num_workers = {scale.num_workers} ({scale.cpus_per_worker:g} CPUs a worker, {scale.cpus_per_reader:g} "
+        least * _of_a_worker(recipe)["CPU"] + beside,
+        f"scale.num_workers = {least} ({scale.cpus_per_worker:g} CPUs a worker, {scale.cpus_per_reader:g} "
         "for a reader; lower --scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader)",
     )
     has = ray.cluster_resources()
-    if scale.use_gpu and has.get("GPU", 0) < scale.num_workers:
+    if scale.use_gpu and has.get("GPU", 0) < least:
         raise InputError(
-            f"scale.num_workers = {scale.num_workers} with scale.use_gpu needs as many GPUs, "
-            f"the cluster has {has.get('GPU', 0):g}"
+            f"scale.num_workers = {least} with scale.use_gpu needs as many GPUs, the cluster has {has.get('GPU', 0):g}"
         )
 
 

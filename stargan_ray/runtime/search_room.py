@@ -71,5 +71,6 @@ def process_bundle(store: str) -> dict[str, float]:
 
 def _needs(recipe: Recipe) -> tuple[float, int]:
     scale = recipe.scale
-    cpus = scale.num_workers * (scale.cpus_per_worker + recipe.data.readers * scale.cpus_per_reader)
-    return cpus, scale.num_workers if scale.use_gpu else 0
+    most = scale.workers[-1]
+    cpus = most * (scale.cpus_per_worker + recipe.data.readers * scale.cpus_per_reader)
+    return cpus, most if scale.use_gpu else 0
