@@ -52,12 +52,14 @@ RAY = {
     "runtime/block_pool.py",
     "runtime/inspect.py",
     "runtime/demo.py",  # the version, for the report
+    "runtime/gauges.py",
     "runtime/search.py",
     "runtime/search_room.py",
     "runtime/search_scheduler.py",
     "runtime/search_trial.py",
     "runtime/search_watch.py",
     "runtime/searcher.py",
+    "runtime/troubles.py",
 }
 MLFLOW = {
     "runtime/lookup.py",

@@ -28,10 +28,11 @@ from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
-from stargan_ray.runtime.records import ActorRecorder, Shown, make_tracking, start_actor
+from stargan_ray.runtime.records import ActorRecorder, Shown, make_records, start_actor
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.session import run_worker, thread_source
 from stargan_ray.runtime.starting import load_helpers
+from stargan_ray.runtime.troubles import in_a_line, telling
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker
@@ -49,16 +50,19 @@ def ray_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recip
 def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     """One Ray Train worker."""
     import ray
+    from ray.train import get_context
     from ray.train.torch import get_device
 
     run: Run = config["run"]
     actor = config["records"]
     if ray.get(actor.failure.remote())[0]:
         return None  # started again after an error that will not go away
+    if (group := get_context()).get_world_rank() == 0:
+        actor.began.remote(group.get_world_size())
     try:
         worker = GroupWorker(get_device(), run.recipe.scale.timeout_s)
         source = thread_source if _reads_itself(run.recipe) else ray_source
-        outcome = run_worker(run, worker, source, ActorRecorder(actor))
+        outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name))
     except (InputError, NonFiniteError) as error:
         ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
         raise
@@ -122,17 +126,21 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=_MAX_FAILURES),
+            callbacks=[telling(records)],
         ),
     )
-    status = "FAILED"
+    status, why = "FAILED", ""
     try:
         result = _watched(trainer, records, run, progress, stop)
         if failure := _failure(records):
             raise failure
         outcome = Outcome(**result.return_value)
         status = "FINISHED" if outcome.finished else "KILLED"
+    except BaseException as error:
+        why = in_a_line(error)
+        raise
     finally:
-        ray.get(records.close.remote(status))
+        ray.get(records.close.remote(status, why))
         ray.kill(records)
     if not outcome.finished:
         raise KeyboardInterrupt
@@ -142,17 +150,22 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
 def fit_here(run: Run) -> Outcome:
     """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
     run, data_hash = check(run)
-    tracking = make_tracking(run, data_hash)
+    records = make_records(run, data_hash)
     device = "cuda" if run.recipe.scale.use_gpu else "cpu"
-    status = "FAILED"
+    status, why = "FAILED", ""
     try:
-        with _shown(run, None) as show, interrupts(tracking.request_stop):
-            outcome = run_worker(run, LocalWorker(device), thread_source, Shown(tracking, show))
+        with _shown(run, None) as show, interrupts(records.request_stop):
+            records.began(1)
+            outcome = run_worker(run, LocalWorker(device), thread_source, Shown(records, show))
         status = "FINISHED" if outcome.finished else "KILLED"
     except NonFiniteError as error:
-        raise DivergedError(str(error)) from error
+        why = str(error)
+        raise DivergedError(why) from error
+    except BaseException as error:
+        why = in_a_line(error)
+        raise
     finally:
-        tracking.close(status)
+        records.close(status, why)
     if not outcome.finished:
         raise KeyboardInterrupt
     return outcome

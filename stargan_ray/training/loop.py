@@ -161,14 +161,15 @@ class _Run:
         values = dict(zip(names, reduced, strict=True))
         values |= {f"rate/{n}": method.rate(n, step - 1) for n in self.state.networks}
         values |= {f"schedule/{n}": value for n, value in schedules(method, step - 1).items()}
-        values |= {
-            "speed/images_per_second": images / elapsed,
-            "speed/workers": float(self.worker.world_size),
+        own = {
             "speed/data_wait_share": (self.batches.waited - self.waited) / elapsed,
             "memory/rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
         }
         if self.worker.device.type == "cuda":
-            values["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
+            own["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
+        speed, workers = images / elapsed, float(self.worker.world_size)
+        values |= {"speed/images_per_second": speed, "speed/workers": workers, **own}
+        self.recorder.measured(self.worker.rank, own)
         self.history.clear()
         self.since, self.waited = time.perf_counter(), self.batches.waited
         self.metrics |= values
