@@ -6,6 +6,7 @@ own, so this file and what it imports know nothing of PyTorch, which costs secon
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,16 @@ class RecordsActor:
     """The run's end of the records: forwards to MLflow, remembers progress, a stop request and a failure."""
 
     def __init__(
-        self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], spool: str, *, fresh: bool
+        self,
+        environment: Mapping[str, str],
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        spool: str,
+        *,
+        fresh: bool,
     ) -> None:
+        os.environ.update(environment)  # the driver's, of MLflow, which is imported only when it is reached
         self._tracking = Tracking(name, params, tags, spool=Path(spool), fresh=fresh)
         self._step, self._values = 0, dict[str, float]()
         self._failure, self._diverged = "", False
