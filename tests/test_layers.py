@@ -51,6 +51,7 @@ RAY = {
     "runtime/ingest.py",
     "runtime/block_pool.py",
     "runtime/inspect.py",
+    "runtime/room.py",
     "runtime/demo.py",  # the version, for the report
     "runtime/gauges.py",
     "runtime/search.py",

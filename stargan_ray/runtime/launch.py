@@ -23,12 +23,13 @@ from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Source
 from stargan_ray.errors import DivergedError, InputError
-from stargan_ray.runtime.cluster import require_cpus, start_ray
+from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
 from stargan_ray.runtime.records import ActorRecorder, Shown, make_records, start_actor
+from stargan_ray.runtime.room import Need, require_room
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.session import run_worker, thread_source
 from stargan_ray.runtime.starting import load_helpers
@@ -106,7 +107,7 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    _require_room(run.recipe)
+    require_room(need_of(run.recipe))
     records = start_actor(run, data_hash)
     scale = run.recipe.scale
     filesystem, path = storage.resolve(storage.join(run.uri, "ray"))
@@ -207,22 +208,15 @@ def _shown(run: Run, progress: Progress | None) -> Iterator[Show]:
         yield bar(shared, run.name, run.recipe.train.steps)
 
 
-def _require_room(recipe: Recipe) -> None:
-    """Fail now instead of waiting for ever: workers and one reader must fit at the same time."""
-    import ray
-
+def need_of(recipe: Recipe) -> Need:
+    """What a training needs at the same time, or it would wait for ever: its (fewest) workers, and one reader."""
     scale, least = recipe.scale, recipe.scale.workers[0]
-    beside = 0.0 if _reads_itself(recipe) else scale.cpus_per_reader
-    require_cpus(
-        least * _of_a_worker(recipe)["CPU"] + beside,
+    who = (
         f"scale.num_workers = {least} ({scale.cpus_per_worker:g} CPUs a worker, {scale.cpus_per_reader:g} "
-        "for a reader; lower --scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader)",
+        "for a reader; lower --scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader)"
     )
-    has = ray.cluster_resources()
-    if scale.use_gpu and has.get("GPU", 0) < least:
-        raise InputError(
-            f"scale.num_workers = {least} with scale.use_gpu needs as many GPUs, the cluster has {has.get('GPU', 0):g}"
-        )
+    beside = 0.0 if _reads_itself(recipe) else scale.cpus_per_reader
+    return Need(who, least, _of_a_worker(recipe)["CPU"], int(scale.use_gpu), beside)
 
 
 def _failure(records: Any) -> InputError | None:

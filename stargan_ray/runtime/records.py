@@ -75,11 +75,10 @@ def start_actor(run: Run, data_hash: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    uris = {n: os.environ[n] for n in os.environ if n.startswith("MLFLOW_")}
-    actor = ray.remote(num_cpus=0)(RecordsActor).options(
-        scheduling_strategy=here, max_concurrency=1, runtime_env={"env_vars": uris}
-    )
-    return actor.remote(_described(run, data_hash), str(SPOOL.absolute()), RunGauges(run.name))
+    # As an argument: the dashboard shows the environment of an actor, and an account's password may be among it.
+    mlflow = {n: os.environ[n] for n in os.environ if n.startswith("MLFLOW_")}
+    actor = ray.remote(num_cpus=0)(RecordsActor).options(scheduling_strategy=here, max_concurrency=1)
+    return actor.remote(_described(run, data_hash), str(SPOOL.absolute()), RunGauges(run.name), mlflow)
 
 
 @dataclass

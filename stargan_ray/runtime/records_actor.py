@@ -6,9 +6,11 @@ of its own, so this file and what it imports know nothing of PyTorch, which cost
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from stargan_ray.runtime.gauges import RunGauges
@@ -49,9 +51,17 @@ class RecordsActor:
         run: whose records.
         spool: folder under which records wait for MLflow.
         gauges: where Prometheus' metrics go; None = nowhere.
+        environment: the driver's variables of MLflow, where this is another process.
     """
 
-    def __init__(self, run: Described, spool: str, gauges: RunGauges | None = None) -> None:
+    def __init__(
+        self,
+        run: Described,
+        spool: str,
+        gauges: RunGauges | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        os.environ.update(environment)  # before MLflow is imported, which is when it is reached
         # without a checkpoint a run starts anew, also under a used name
         self._tracking = Tracking(run.name, run.params, run.tags, spool=Path(spool), fresh=run.step == 0)
         self._heartbeat = Heartbeat(run.uri, run.steps, step=run.step, batch=run.batch)
