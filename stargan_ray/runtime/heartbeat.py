@@ -90,7 +90,7 @@ class Heartbeat:
             self._begins += 1
             self._standing = replace(self._standing, workers=workers, restarts=self._begins - 1)
         if self._begins > 1:
-            self._happened("restarted", f"{workers} workers, for the {self._begins - 1}. time")
+            self._happened("restarted", f"restart {self._begins - 1}, workers: {workers}")
 
     def error(self, said: str) -> None:
         """Something went wrong that the run may survive."""

@@ -157,7 +157,7 @@ def _run(name: str, look: Look, pool: Executor, kind: Kind = "run", *, brief: bo
         kind,
         state,
         told.started if state == "training" else told.written,
-        told.step,
+        max(told.step, latest.step if latest else 0),  # the file is a few seconds old
         told.steps,
         told.unit,
         _mean([report.images_per_second for report in told.reports if report.images_per_second]),

@@ -75,7 +75,7 @@ def span(seconds: float) -> str:
 def _lines(status: Status, now: float) -> Iterable[tuple[str, str]]:
     yield status.kind, f"[bold]{escape(status.name)}[/]"
     calls = f", call {status.calls}" if status.calls > 1 else ""
-    restarts = f", workers restarted {status.restarts} times" if status.restarts else ""
+    restarts = f", restarts of the workers: {status.restarts}" if status.restarts else ""
     host = f" on {escape(status.host)}" if status.host and status.state == "training" else ""
     yield "state", _state(status, now) + host + calls + restarts
     yield "why", f"[red]{escape(status.why)}[/]" if status.why else ""
@@ -91,13 +91,9 @@ def _lines(status: Status, now: float) -> Iterable[tuple[str, str]]:
     judged = _figures({name.removeprefix("val/"): value for name, value in status.validation.items()})
     yield "validation", judged and escape(judged + at)
     yield "last checkpoint", _checkpoint(status.latest, now)
-    if status.best and status.best.train.get("best"):
-        metric = str(status.best.train["best"])
-        value = status.best.figures.get(metric)
-        yield (
-            "best checkpoint",
-            _checkpoint(status.best, now) + (f", {metric} {value:.4g}" if value is not None else ""),
-        )
+    metric = str(status.best.train.get("best", "")) if status.best else ""
+    if status.best and (value := status.best.figures.get(metric)) is not None:
+        yield "best checkpoint", f"{_checkpoint(status.best, now)}, {metric} {value:.4g}"
     for event in status.events:
         yield event.kind, f"{_at(event.time, now)}, step {event.step}: {escape(event.said)}"
     for note in status.notes:

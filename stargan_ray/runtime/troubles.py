@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_LONGEST = 300  # characters
+_LONGEST = 240  # characters
 
 
 def in_a_line(error: BaseException) -> str:
@@ -12,7 +12,8 @@ def in_a_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kind = type(error).__name__
     said = lines[-1] if lines else ""
-    return (said if said.startswith(kind) or not said else f"{kind}: {said}")[:_LONGEST] or kind
+    told = said if said.startswith(kind) else f"{kind}: {said}" if said else kind
+    return told if len(told) <= _LONGEST else told[:_LONGEST] + "…"
 
 
 def telling(records: Any) -> Any:

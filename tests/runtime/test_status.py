@@ -265,7 +265,7 @@ def test_it_loads_none_of_the_heavy_libraries(tmp_path: Path) -> None:
 def test_it_follows_a_run_until_it_ends(tmp_path: Path) -> None:
     beating = Heartbeat(str(tmp_path / "run"), 100, batch=8, beat_s=BEAT_S)
     beating.metrics(10, {"speed/images_per_second": 8.0, "classify/loss": 2.0})
-    while not (tmp_path / "run/watch/now.json").exists():
+    while (said := read_now(str(tmp_path / "run"))) is None or said.step < 10:
         time.sleep(0.02)
     flags = ("run", "--storage", str(tmp_path), "--follow", "--every", "0.1")
     lines = subprocess.Popen([sys.executable, "jobs/status.py", *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -280,9 +280,9 @@ def test_it_follows_a_run_until_it_ends(tmp_path: Path) -> None:
     time.sleep(3 * BEAT_S)
     assert lines.poll() is None
     beating.close("failed", "no luck")
-    said, _ = lines.communicate(timeout=20)
+    last, _ = lines.communicate(timeout=20)
     assert lines.returncode == 4
-    assert "no luck" in said.splitlines()[-1]
+    assert "no luck" in last.splitlines()[-1]
     told_parts = [json.loads(line) for line in parts.communicate(timeout=20)[0].splitlines()]
     assert parts.returncode == 4
     assert [part["state"] for part in told_parts][-1] == "failed"
