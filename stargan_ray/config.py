@@ -146,6 +146,7 @@ class ScaleConfig:
         cpus_per_reader: CPUs reserved for each Ray Data actor.
         timeout_s: seconds that workers wait for one another in a collective before the run fails with the name of the
             one that did not come; longer than validation or a checkpoint may take, since rank 0 does them alone.
+        restarts: how often workers that were lost are started again without a new checkpoint in between.
     """
 
     num_workers: int | tuple[int, int] = 1
@@ -153,6 +154,7 @@ class ScaleConfig:
     cpus_per_worker: float = 1.0
     cpus_per_reader: float = 1.0
     timeout_s: int = 600
+    restarts: int = 3
 
     def __post_init__(self) -> None:
         """Refuse a run of nobody."""
@@ -165,6 +167,8 @@ class ScaleConfig:
             raise InputError("scale.cpus_per_worker, scale.cpus_per_reader: allowed are values > 0")
         if self.timeout_s < 10:
             raise InputError(f"scale.timeout_s = {self.timeout_s}: allowed are values >= 10")
+        if self.restarts < 0:
+            raise InputError(f"scale.restarts = {self.restarts}: allowed are values >= 0")
 
     @property
     def workers(self) -> range:

@@ -48,6 +48,7 @@ RAY = {
     "runtime/cluster.py",
     "runtime/launch.py",
     "runtime/records.py",
+    "runtime/restarts.py",
     "runtime/ingest.py",
     "runtime/block_pool.py",
     "runtime/inspect.py",

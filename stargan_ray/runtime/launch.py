@@ -29,17 +29,18 @@ from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
 from stargan_ray.runtime.records import ActorRecorder, Shown, make_records, start_actor
+from stargan_ray.runtime.restarts import persistently
 from stargan_ray.runtime.room import Need, require_room
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.session import run_worker, thread_source
 from stargan_ray.runtime.starting import load_helpers
 from stargan_ray.runtime.troubles import in_a_line, telling
 from stargan_ray.training.loop import Outcome
+from stargan_ray.training.presence import LostWorkerError
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker
 
 _RESIZE_S = 60.0  # between looks whether an elastic run has room for more workers: more of them cost a restart
-_MAX_FAILURES = 3  # restarts of the workers after a crash or a lost node
 
 
 def ray_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
@@ -63,11 +64,22 @@ def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     try:
         worker = GroupWorker(get_device(), run.recipe.scale.timeout_s)
         source = thread_source if _reads_itself(run.recipe) else ray_source
-        outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name))
+        outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name), _notice)
     except (InputError, NonFiniteError) as error:
         ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
         raise
+    except LostWorkerError as error:
+        actor.note.remote(str(error))
+        raise
     return vars(outcome)
+
+
+def _notice() -> str:
+    """What Ray knows of the end of this run's machines; its public question is a round of all workers."""
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    info = get_train_context().preemption_context.preemption_info
+    return f"the machine of rank {', '.join(map(str, info.preempted_ranks))} is taken away" if info else ""
 
 
 def _reads_itself(recipe: Recipe) -> bool:
@@ -104,38 +116,15 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
     run, data_hash = check(run.absolute())
     start_ray()
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
 
     require_room(need_of(run.recipe))
     records = start_actor(run, data_hash)
-    scale = run.recipe.scale
-    filesystem, path = storage.resolve(storage.join(run.uri, "ray"))
-    trainer = TorchTrainer(
-        _train_worker,
-        train_loop_config={"run": run, "records": records},
-        scaling_config=ScalingConfig(
-            num_workers=(scale.workers[0], scale.workers[-1]) if scale.elastic else scale.workers[0],
-            elastic_resize_monitor_interval_s=_RESIZE_S,
-            use_gpu=scale.use_gpu,
-            resources_per_worker=_of_a_worker(run.recipe),
-        ),
-        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo", timeout_s=scale.timeout_s),
-        # A name of its own each time: what continues is decided by our checkpoints alone.
-        run_config=RunConfig(
-            name=f"{run.name}-{int(time.time() * 1000)}",
-            storage_path=path,
-            storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=_MAX_FAILURES),
-            callbacks=[telling(records)],
-        ),
-    )
     status, why = "FAILED", ""
     try:
-        result = _watched(trainer, records, run, progress, stop)
+        outcome = _watched(records, run, progress, stop)
         if failure := _failure(records):
             raise failure
-        outcome = Outcome(**result.return_value)
+        assert outcome, "a worker ended without an outcome or an error"
         status = "FINISHED" if outcome.finished else "KILLED"
     except BaseException as error:
         why = in_a_line(error)
@@ -227,15 +216,55 @@ def _failure(records: Any) -> InputError | None:
     return (DivergedError if diverged else InputError)(message) if message else None
 
 
-def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None, stop: threading.Event | None) -> Any:
-    """``trainer.fit()`` in a thread, with a progress bar; the first Ctrl-C asks, the second aborts."""
+def _say(records: Any, run: Run) -> None:
+    """Print what was noted of the run since the last call."""
+    import ray
+
+    for note in ray.get(records.notes.remote()):
+        print(f"{run.name}: {note}", file=sys.stderr)
+
+
+def _trainer(run: Run, records: Any) -> Any:
+    """Ray's trainer of the run."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    scale = run.recipe.scale
+    filesystem, path = storage.resolve(storage.join(run.uri, "ray"))
+    return TorchTrainer(
+        _train_worker,
+        train_loop_config={"run": run, "records": records},
+        scaling_config=ScalingConfig(
+            num_workers=(scale.workers[0], scale.workers[-1]) if scale.elastic else scale.workers[0],
+            elastic_resize_monitor_interval_s=_RESIZE_S,
+            use_gpu=scale.use_gpu,
+            resources_per_worker=_of_a_worker(run.recipe),
+        ),
+        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo", timeout_s=scale.timeout_s),
+        # A name of its own each time: what continues is decided by our checkpoints alone.
+        run_config=RunConfig(
+            name=f"{run.name}-{int(time.time() * 1000)}",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=scale.restarts),
+            callbacks=[telling(records)],
+        ),
+    )
+
+
+def _watched(records: Any, run: Run, progress: Progress | None, stop: threading.Event | None) -> Outcome | None:
+    """Training in a thread, with a progress bar; the first Ctrl-C asks, the second aborts."""
     import ray
 
     done: dict[str, Any] = {}
 
+    def attempt() -> Outcome | None:
+        told = _trainer(run, records).fit().return_value
+        return Outcome(**told) if told else None
+
     def target() -> None:
         try:
-            done["result"] = trainer.fit()
+            done["result"] = persistently(run, attempt, records.note.remote)
         except BaseException as error:
             done["error"] = error
 
@@ -250,8 +279,11 @@ def _watched(trainer: Any, records: Any, run: Run, progress: Progress | None, st
                 records.request_stop.remote()
                 told = True
             show(*ray.get(records.progress.remote()))
+            _say(records, run)
+        _say(records, run)
     if "error" in done:
         if failure := _failure(records):
             raise failure from done["error"]
         raise done["error"]
-    return done["result"]
+    outcome: Outcome | None = done["result"]
+    return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,10 @@ class ActorRecorder:
     def image(self, step: int, name: str, png: bytes) -> None:
         """See ``Recorder``."""
         self.actor.image.remote(step, name, png)
+
+    def note(self, message: str) -> None:
+        """See ``Recorder``."""
+        self.actor.note.remote(message)
 
     def stop_requested(self) -> bool:
         """See ``Recorder``."""
@@ -99,6 +104,10 @@ class Shown:
     def image(self, step: int, name: str, png: bytes) -> None:
         """See ``Recorder``."""
         self.records.image(step, name, png)
+
+    def note(self, message: str) -> None:
+        """See ``Recorder``."""
+        print(message, file=sys.stderr)
 
     def stop_requested(self) -> bool:
         """See ``Recorder``."""

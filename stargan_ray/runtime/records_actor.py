@@ -68,6 +68,7 @@ class RecordsActor:
         self._gauges = gauges
         self._step, self._values = 0, dict[str, float]()
         self._failure, self._diverged = "", False
+        self._notes: list[str] = []
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """See ``Recorder``."""
@@ -80,6 +81,16 @@ class RecordsActor:
     def image(self, step: int, name: str, png: bytes) -> None:
         """See ``Recorder``."""
         self._tracking.image(step, name, png)
+
+    def note(self, message: str) -> None:
+        """See ``Recorder``; what several workers say is kept once."""
+        if message not in self._notes:
+            self._notes.append(message)
+
+    def notes(self) -> list[str]:
+        """What was noted since the last call."""
+        new, self._notes = self._notes, []
+        return new
 
     def request_stop(self) -> None:
         """A person asked the run to end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,20 @@ _FREE_PREFIXES = (
 
 
 @contextlib.contextmanager
-def latest_copy(checkpoints: Checkpoints, worker: Worker) -> Iterator[Path | None]:
+def latest_copy(checkpoints: Checkpoints, worker: Worker, say: Callable[[str], object]) -> Iterator[Path | None]:
     """A local copy of the latest whole checkpoint, or None; all workers call it and get the one that rank 0 found.
+
+    Args:
+        checkpoints: of the run.
+        worker: the process.
+        say: told of those that are damaged.
 
     Raises:
         InputError: there are checkpoints, and none of them is whole.
     """
     with tempfile.TemporaryDirectory(prefix="checkpoint-") as temporary:
         folder = Path(temporary)
-        name = worker.told(checkpoints.fetch_latest(folder) if worker.rank == 0 else "")
+        name = worker.told(checkpoints.fetch_latest(folder, say) if worker.rank == 0 else "")
         if name and worker.rank:
             checkpoints.fetch(name, folder)
         yield folder if name else None

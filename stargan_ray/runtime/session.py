@@ -32,8 +32,21 @@ def thread_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Re
     return ThreadSource(dataset, plan, lanes, recipe.data.size, recipe.data.cache_mib << 20)
 
 
-def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Recorder) -> Outcome:
+def run_worker(
+    run: Run,
+    worker: Worker,
+    make_source: MakeSource,
+    recorder: Recorder,
+    preempted: Callable[[], str] | None = None,
+) -> Outcome:
     """Train one run in one process; every worker of the run calls it.
+
+    Args:
+        run: what to train.
+        worker: the process.
+        make_source: of decoded images.
+        recorder: where rank 0's records go.
+        preempted: see ``train``.
 
     Raises:
         InputError: something given cannot be used.
@@ -52,7 +65,7 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
         meta["embeddings"] = "stored"
     if isinstance(plan, IdentityPlan):
         meta["people"] = plan.counts
-    with latest_copy(run.checkpoints, worker) as copy:
+    with latest_copy(run.checkpoints, worker, recorder.note) as copy:
         latest = read_meta(copy) if copy else {}
         if latest:
             require_same(run, latest, dataset.manifest.content_hash)
@@ -70,4 +83,14 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
             meta["init"] = start_from(state, run.init, dataset.manifest.domains)
     batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device, stored)
     hooks = make_hooks(recipe, dataset, run.judge, worker.device) if worker.rank == 0 else None
-    return train(recipe, state, batches, worker, run.checkpoints, meta=meta, recorder=recorder, hooks=hooks)
+    return train(
+        recipe,
+        state,
+        batches,
+        worker,
+        run.checkpoints,
+        meta=meta,
+        recorder=recorder,
+        hooks=hooks,
+        preempted=preempted,
+    )

@@ -19,7 +19,7 @@ import logging
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,11 +158,12 @@ class Checkpoints:
             load_folder(state, Path(folder))
         return True
 
-    def fetch_latest(self, folder: Path) -> str:
-        """Copy the latest whole checkpoint; those found damaged are named in the log, and passed over from now on.
+    def fetch_latest(self, folder: Path, say: Callable[[str], object] = _log.warning) -> str:
+        """Copy the latest whole checkpoint; those found damaged are passed over, from now on.
 
         Args:
             folder: to copy into; empty.
+            say: told of those.
 
         Returns:
             Its name, empty where no checkpoint was ever completed.
@@ -175,7 +176,7 @@ class Checkpoints:
             try:
                 self.fetch(name, folder)
             except DamagedError as error:
-                _log.warning("%s is damaged and passed over: %s", storage.join(self.uri, name), error)
+                say(f"{storage.join(self.uri, name)} is damaged and passed over: {error}")
                 storage.write_bytes(storage.join(self.uri, name, _DAMAGED), f"{error}\n".encode())
                 shutil.rmtree(folder)
                 folder.mkdir()

@@ -24,6 +24,10 @@ class Recorder(Protocol):
         """A picture of a step."""
         ...
 
+    def note(self, message: str) -> None:
+        """What a person should know of the run, such as a damaged checkpoint."""
+        ...
+
     def stop_requested(self) -> bool:
         """Whether a person asked the run to end after this step."""
         ...
@@ -39,6 +43,9 @@ class NoRecords:
         """Forget."""
 
     def image(self, step: int, name: str, png: bytes) -> None:
+        """Forget."""
+
+    def note(self, message: str) -> None:
         """Forget."""
 
     def stop_requested(self) -> bool:
