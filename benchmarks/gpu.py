@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from measure import hardware  # isort: skip
 from textbook import TextbookV2  # isort: skip
+from stargan_ray.methods.base import fuse
 from stargan_ray.methods.stargan_v2 import StarGANv2
-from stargan_ray.models.fused import fuse
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.schedules import LinearDecay

@@ -58,6 +58,9 @@ class Lines:
         self.seconds.append((step, now))
         self.found.append({"step": step, "seconds": round(now, 2), **values})
 
+    def measured(self, rank: int, values: Mapping[str, float]) -> None:
+        """Forget."""
+
     def image(self, step: int, name: str, png: bytes) -> None:  # noqa: ARG002 - the last one is enough
         """Keep the last."""
         self.pictures[name] = png

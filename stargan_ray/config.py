@@ -139,23 +139,48 @@ class ScaleConfig:
     """Where it runs; field for field what Ray's ``ScalingConfig`` takes.
 
     Attributes:
-        num_workers: training processes; must divide ``data.shape.lanes``.
+        num_workers: training processes; must divide ``data.shape.lanes``. Two numbers, the least and the most: as many
+            as the cluster has room for, also when it grows or shrinks during the run (elastic).
         use_gpu: one GPU for each worker.
         cpus_per_worker: CPUs reserved for each worker.
         cpus_per_reader: CPUs reserved for each Ray Data actor.
+        timeout_s: seconds that workers wait for one another in a collective before the run fails with the name of the
+            one that did not come; longer than validation or a checkpoint may take, since rank 0 does them alone.
     """
 
-    num_workers: int = 1
+    num_workers: int | tuple[int, int] = 1
     use_gpu: bool = False
     cpus_per_worker: float = 1.0
     cpus_per_reader: float = 1.0
+    timeout_s: int = 600
 
     def __post_init__(self) -> None:
         """Refuse a run of nobody."""
-        if self.num_workers < 1:
-            raise InputError(f"scale.num_workers = {self.num_workers}: allowed are values >= 1")
+        least, most = self._bounds
+        if not 1 <= least <= most:
+            raise InputError(
+                f"scale.num_workers = {self.num_workers}: allowed are values >= 1, or the least and the most of them"
+            )
         if self.cpus_per_worker <= 0 or self.cpus_per_reader <= 0:
             raise InputError("scale.cpus_per_worker, scale.cpus_per_reader: allowed are values > 0")
+        if self.timeout_s < 10:
+            raise InputError(f"scale.timeout_s = {self.timeout_s}: allowed are values >= 10")
+
+    @property
+    def workers(self) -> range:
+        """Every number of workers that the run may have."""
+        least, most = self._bounds
+        return range(least, most + 1)
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the number may change during the run."""
+        return len(self.workers) > 1
+
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        given = self.num_workers
+        return (given, given) if isinstance(given, int) else given
 
 
 @dataclass(frozen=True)
@@ -258,6 +283,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if name not in METHODS:
             raise unknown("method", name, METHODS)
         return _build(METHODS[name], values, where)
+    if hint == int | tuple[int, int]:
+        pair = isinstance(value, list | tuple) and len(value) == 2
+        if not all(type(number) is int for number in (value if pair else [value])):
+            raise InputError(f"{where} = {value!r}: allowed is an integer, or a list of two")
+        return tuple(value) if pair else value
     if isinstance(hint, types.UnionType):  # of schedules: the one that has the fields
         kinds = [kind for kind in typing.get_args(hint) if {f.name for f in dataclasses.fields(kind)} >= set(value)]
         hint = kinds[0] if kinds else typing.get_args(hint)[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,6 +61,10 @@ def example() -> dict[str, Any]:
         (("train", "steps"), 0, r"train\.steps = 0: allowed are values >= 1"),
         (("train", "ema"), 1.0, r"train\.ema = 1\.0: allowed is 0 <= ema < 1"),
         (("scale", "num_workers"), 0, r"scale\.num_workers = 0: allowed are values >= 1"),
+        (("scale", "num_workers"), [4, 2], r"scale\.num_workers = \(4, 2\): allowed are .* the least and the most"),
+        (("scale", "num_workers"), [1, 2, 4], r"recipe\.scale\.num_workers = \[1, 2, 4\]: allowed is an integer, or a"),
+        (("scale", "num_workers"), "2", r"recipe\.scale\.num_workers = '2': allowed is an integer, or a list of two"),
+        (("scale", "timeout_s"), 5, r"scale\.timeout_s = 5: allowed are values >= 10"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_field(path: tuple[str, ...], value: Any, message: str) -> None:
@@ -228,3 +233,11 @@ def test_an_ablation_needs_what_it_varies() -> None:
     assert weights == [1.0, 0.0, 3.0, 1.0]
     with pytest.raises(InputError, match="unknown ablation 'identty': did you mean 'identity'"):
         ablation_named("identty", recipe_named("stargan-v2-id-tiny"))
+
+
+def test_workers_are_a_number_or_a_range() -> None:
+    fixed, elastic = ScaleConfig(num_workers=3), ScaleConfig(num_workers=(2, 4))
+    assert (list(fixed.workers), fixed.elastic) == ([3], False)
+    assert (list(elastic.workers), elastic.elastic) == ([2, 3, 4], True)
+    recipe = replace(from_json(example()), scale=elastic)
+    assert from_json(json.loads(json.dumps(to_json(recipe)))) == recipe

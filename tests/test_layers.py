@@ -53,12 +53,14 @@ RAY = {
     "runtime/inspect.py",
     "runtime/room.py",
     "runtime/demo.py",  # the version, for the report
+    "runtime/gauges.py",
     "runtime/search.py",
     "runtime/search_room.py",
     "runtime/search_scheduler.py",
     "runtime/search_trial.py",
     "runtime/search_watch.py",
     "runtime/searcher.py",
+    "runtime/troubles.py",
 }
 MLFLOW = {
     "runtime/lookup.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import time
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -35,10 +36,21 @@ _S3_VARIABLES = (
 )
 _METADATA_SERVICE = ("169.254.169.254", 80)  # answers on a cloud machine that may have a role, nowhere else
 _PROBE_S = 3.0
+PATIENCE_S = 120.0  # how long a store may be away or fail before a command gives up
+# Set in the processes that a command starts elsewhere once it has reached its stores itself: one that does not answer
+# them was not misspelt, it is away for the moment.
+KNOWN = "STARGAN_S3_KNOWN"
 # What the client says -> what a person can do about it.
 _ADVICE = {
     "NO_SUCH_BUCKET": "the bucket does not exist: create it first or correct its name",
-    "NETWORK_CONNECTION": "the endpoint cannot be reached: check AWS_ENDPOINT_URL and the network",
+    "NETWORK_CONNECTION": "the endpoint cannot be reached: check AWS_ENDPOINT_URL and the network, then repeat the "
+    "command",
+    "SLOW_DOWN": "the store asks for fewer requests (503): use fewer workers or readers, or wait and repeat the "
+    "command",
+    "INTERNAL_FAILURE": "the store has a fault (500): look after it, then repeat the command",
+    "HTTP status 429": "the store asks for fewer requests (429): use fewer workers or readers, or wait and repeat the "
+    "command",
+    "HTTP status 5": "the store has a fault or too much to do (5xx): look after it, then repeat the command",
     "ACCESS_DENIED": "access was refused: check the credentials and their rights on the bucket",
     "INVALID_ACCESS_KEY_ID": "the access key is not known there: check AWS_ACCESS_KEY_ID",
     "SIGNATURE_DOES_NOT_MATCH": "the secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY",
@@ -171,8 +183,8 @@ def _s3(query: str, settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
         scheme=scheme,
         connect_timeout=_PROBE_S,
         request_timeout=30,
-        # Rides out some ten seconds of trouble; an endpoint that never answered is refused above, at once.
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=5),
+        # Rides out some seconds of trouble; retrying.py does more than that, and says so.
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=3),
         allow_delayed_open=True,  # small objects go out as one put
         **options,
     )
@@ -180,14 +192,19 @@ def _s3(query: str, settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
 
 def _require_answer(host: str, scheme: str, endpoint: str) -> None:
     split = urlsplit(f"{scheme}://{host}")
-    try:
-        port = split.port or (80 if scheme == "http" else 443)
-        with socket.create_connection((split.hostname or "", port), timeout=_PROBE_S):
-            pass
-    except (OSError, ValueError) as error:
-        raise StorageError(
-            f"the S3 endpoint {endpoint} cannot be reached ({error}): check AWS_ENDPOINT_URL and that it runs"
-        ) from error
+    until = time.monotonic() + (PATIENCE_S if os.environ.get(KNOWN) else 0)
+    while True:
+        try:
+            port = split.port or (80 if scheme == "http" else 443)
+            socket.create_connection((split.hostname or "", port), timeout=_PROBE_S).close()
+        except (OSError, ValueError) as error:
+            if time.monotonic() < until and isinstance(error, OSError):
+                time.sleep(1)
+                continue
+            raise StorageError(
+                f"the S3 endpoint {endpoint} cannot be reached ({error}): check AWS_ENDPOINT_URL and that it runs"
+            ) from error
+        return
 
 
 def _require_credentials(values: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ sizes. Nothing is stored: a chunk is computed from its number alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,6 +54,21 @@ class Shape:
     def share(self) -> int:
         """Samples of one lane in one step."""
         return self.batch // self.lanes
+
+    def require_divisible(self, workers: range) -> None:
+        """Refuse numbers of workers of which one cannot share the lanes.
+
+        Raises:
+            InputError: there is one.
+        """
+        if len(workers) == 1:
+            self.lanes_of(0, workers[0])
+        elif wrong := [number for number in workers if self.lanes % number]:
+            raise InputError(
+                f"scale.num_workers = {workers[0]} {workers[-1]}: every number of workers between them must divide "
+                f"data.shape.lanes = {self.lanes}, and {wrong[0]} does not: allowed are narrower ranges, "
+                f"or a new run with a multiple of {math.lcm(*workers)} lanes"
+            )
 
     def lanes_of(self, rank: int, world_size: int) -> range:
         """The lanes that a worker serves."""

@@ -4,25 +4,28 @@ A URI is a path, ``file:///path`` or ``s3://bucket/prefix``. The S3 endpoint and
 variables (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION, AWS_PROFILE, …) or from
 the URI: ``s3://bucket/prefix?endpoint_override=host:port&scheme=http&region=eu-west-1``.
 
-Every write is atomic: a reader sees the whole object or none. Every failure is a :class:`StorageError` of one
-line that names the URI and says what to do.
+Every write is atomic: a reader sees the whole object or none. A store that is throttled or away for a while is tried
+again (``retrying.py``). Every failure is a :class:`StorageError` of one line that names the URI and says what to do.
 """
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from stargan_ray.data import local_files
 from stargan_ray.data.local_files import Listed
-from stargan_ray.data.locations import StorageError, absolute, failure, join, local_path, parent, resolve
+from stargan_ray.data.locations import KNOWN, StorageError, absolute, failure, join, local_path, parent, resolve
+from stargan_ray.data.retrying import PatientInput, patiently
 
 __all__ = [
+    "KNOWN",
     "Listed",
     "StorageError",
     "absolute",
@@ -44,6 +47,8 @@ __all__ = [
     "write_by",
     "write_bytes",
 ]
+
+T = TypeVar("T")
 
 
 def read_bytes(uri: str, expected: int = 0) -> bytes:
@@ -76,10 +81,7 @@ def open_input(uri: str) -> pa.NativeFile:
         StorageError: If it is absent or cannot be opened.
     """
     filesystem, path = resolve(uri)
-    try:
-        return filesystem.open_input_file(path)
-    except OSError as error:
-        raise failure("read", uri, error) from error
+    return _tried("read", uri, lambda: _reader(filesystem, path, uri))
 
 
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
@@ -93,12 +95,16 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
         if local is not None:
             local_files.write(local, data)
             return
-        filesystem, path = resolve(uri)
+    except OSError as error:
+        raise failure("write", uri, error) from error
+    filesystem, path = resolve(uri)
+
+    def put() -> None:
         # One write call: an interrupt between two would let close() complete a truncated upload.
         with filesystem.open_output_stream(path, compression=None) as stream:
             stream.write(data)
-    except OSError as error:
-        raise failure("write", uri, error) from error
+
+    patiently("write", uri, put)
 
 
 def write_by(uri: str, fill: Callable[[Any], object]) -> int:
@@ -162,18 +168,15 @@ def list_folder(uri: str) -> list[Listed]:
         StorageError: If the folder cannot be listed.
     """
     local = local_path(uri)
-    try:
-        if local is not None:  # pyarrow gives up a whole folder for one name that is no UTF-8
-            found = local_files.scan(local)
-        else:
-            filesystem, path = resolve(uri)
-            infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-            found = [
-                Listed(info.base_name, info.type == pafs.FileType.Directory, info.size, info.mtime_ns or 0)
-                for info in infos
-            ]
-    except OSError as error:
-        raise failure("list", uri, error) from error
+    if local is not None:  # pyarrow gives up a whole folder for one name that is no UTF-8
+        found = _tried("list", uri, lambda: local_files.scan(local))
+    else:
+        filesystem, path = resolve(uri)
+        selector = pafs.FileSelector(path, allow_not_found=True)
+        found = [
+            Listed(info.base_name, info.type == pafs.FileType.Directory, info.size, info.mtime_ns or 0)
+            for info in _tried("list", uri, lambda: filesystem.get_file_info(selector))
+        ]
     return sorted(found, key=lambda listed: listed.name)
 
 
@@ -189,14 +192,15 @@ def delete(uri: str) -> None:
         StorageError: If it cannot be deleted.
     """
     filesystem, path = resolve(uri)
-    try:
+
+    def work() -> None:
         kind = filesystem.get_file_info(path).type
         if kind == pafs.FileType.Directory:
             filesystem.delete_dir(path)
         elif kind != pafs.FileType.NotFound:
             filesystem.delete_file(path)
-    except OSError as error:
-        raise failure("delete", uri, error) from error
+
+    _tried("delete", uri, work)
 
 
 def put_folder(local: Path, uri: str, last: str | None = None) -> None:
@@ -225,20 +229,32 @@ def get_folder(uri: str, local: Path) -> None:
         StorageError: If the folder is absent or something cannot be read or written.
     """
     filesystem, path = resolve(uri)
-    try:
-        infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
-        for info in infos:
-            if info.type == pafs.FileType.File:
-                target = local / PurePosixPath(info.path).relative_to(PurePosixPath(path))
-                with filesystem.open_input_stream(info.path, compression=None) as stream:
-                    local_files.write(target, stream)
-    except OSError as error:
-        raise failure("read", uri, error) from error
+
+    def copy(info: pafs.FileInfo) -> None:
+        target = local / PurePosixPath(info.path).relative_to(PurePosixPath(path))
+        with filesystem.open_input_stream(info.path, compression=None) as stream:
+            local_files.write(target, stream)
+
+    for info in _tried("read", uri, lambda: filesystem.get_file_info(pafs.FileSelector(path, recursive=True))):
+        if info.type == pafs.FileType.File:
+            _tried("read", uri, functools.partial(copy, info))
 
 
 def _info(uri: str) -> pafs.FileInfo:
     filesystem, path = resolve(uri)
+    return _tried("read", uri, lambda: filesystem.get_file_info(path))
+
+
+def _reader(filesystem: pafs.FileSystem, path: str, uri: str) -> pa.NativeFile:
+    file = filesystem.open_input_file(path)
+    return file if local_path(uri) is not None else pa.PythonFile(PatientInput(uri, file), mode="r")
+
+
+def _tried(verb: str, uri: str, work: Callable[[], T]) -> T:
+    """Once with a local file, patiently with an object of a store; what fails is a ``StorageError``."""
+    if local_path(uri) is None:
+        return patiently(verb, uri, work)
     try:
-        return filesystem.get_file_info(path)
+        return work()
     except OSError as error:
-        raise failure("read", uri, error) from error
+        raise failure(verb, uri, error) from error

@@ -7,6 +7,7 @@ device, rank or file. The loop freezes what a phase does not update.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from stargan_ray import schedules
 
 # What a plan delivers for one step, on the device, this rank's share. Images are float in [-1, 1], (b, 3, H, W).
 # Domain plan: source, source_label (b,), target_label (b,), reference, reference2 (images of the target domain), and
@@ -180,6 +183,20 @@ def period(method: Method) -> int:
     """Steps after which the phases and penalties that are due repeat."""
     penalties = (int(getattr(method, name, 1)) for name in ("r1_every", "gp_every"))
     return math.lcm(*(phase.every for phase in method.phases()), *penalties)
+
+
+def fuse(network: nn.Module) -> nn.Module:
+    """Let every block of a network that can (models/fused.py) use its compiled form; returns the network."""
+    for module in network.modules():
+        if hasattr(module, "fused"):
+            module.fused = True  # type: ignore[assignment]
+    return network
+
+
+def schedules_of(method: Method) -> list[Callable[[int], float]]:
+    """The schedules among a method's fields."""
+    values = [getattr(method, each.name) for each in dataclasses.fields(method)]  # type: ignore[arg-type]
+    return [value for value in values if type(value).__module__ == schedules.__name__]
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
+from stargan_ray.data import storage
 from stargan_ray.errors import InputError
 
 # What workers of a running cluster need to reach storage and records. Keys are not among it, since the dashboard
@@ -56,7 +57,7 @@ def _start(dashboard: bool) -> None:
         return
     address = os.environ.get("RAY_ADDRESS", "")
     _probe(address)
-    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if _fit_for_others(name)}
+    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if _fit_for_others(name)} | {storage.KNOWN: "1"}
     # Without "local" Ray would look for the last cluster that was started here, and wait for it if it is dead.
     own = {} if address else {"address": "local", "include_dashboard": dashboard}
     import ray.data  # sets up its own logging when imported, so the level comes after

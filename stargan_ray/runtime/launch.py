@@ -28,15 +28,17 @@ from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
-from stargan_ray.runtime.records import ActorRecorder, Shown, make_tracking, start_actor
+from stargan_ray.runtime.records import ActorRecorder, Shown, make_records, start_actor
 from stargan_ray.runtime.room import Need, require_room
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.session import run_worker, thread_source
 from stargan_ray.runtime.starting import load_helpers
+from stargan_ray.runtime.troubles import in_a_line, telling
 from stargan_ray.training.loop import Outcome
 from stargan_ray.training.step import NonFiniteError
 from stargan_ray.training.worker import GroupWorker, LocalWorker
 
+_RESIZE_S = 60.0  # between looks whether an elastic run has room for more workers: more of them cost a restart
 _MAX_FAILURES = 3  # restarts of the workers after a crash or a lost node
 
 
@@ -49,18 +51,35 @@ def ray_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recip
 def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     """One Ray Train worker."""
     import ray
+    from ray.train import get_context
     from ray.train.torch import get_device
 
     run: Run = config["run"]
     actor = config["records"]
     if ray.get(actor.failure.remote())[0]:
         return None  # started again after an error that will not go away
+    if (group := get_context()).get_world_rank() == 0:
+        actor.began.remote(group.get_world_size())
     try:
-        outcome = run_worker(run, GroupWorker(get_device()), ray_source, ActorRecorder(actor))
+        worker = GroupWorker(get_device(), run.recipe.scale.timeout_s)
+        source = thread_source if _reads_itself(run.recipe) else ray_source
+        outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name))
     except (InputError, NonFiniteError) as error:
         ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
         raise
     return vars(outcome)
+
+
+def _reads_itself(recipe: Recipe) -> bool:
+    """Whether workers decode in a thread of their own: an elastic run on CPUs takes all of them for its workers."""
+    return recipe.scale.elastic and not recipe.scale.use_gpu
+
+
+def _of_a_worker(recipe: Recipe) -> dict[str, float]:
+    """What Ray reserves for a worker."""
+    scale = recipe.scale
+    reading = recipe.data.readers * scale.cpus_per_reader if _reads_itself(recipe) else 0.0
+    return {"CPU": scale.cpus_per_worker + reading} | ({"GPU": 1.0} if scale.use_gpu else {})
 
 
 def prepare() -> None:
@@ -96,28 +115,33 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
         _train_worker,
         train_loop_config={"run": run, "records": records},
         scaling_config=ScalingConfig(
-            num_workers=scale.num_workers,
+            num_workers=(scale.workers[0], scale.workers[-1]) if scale.elastic else scale.workers[0],
+            elastic_resize_monitor_interval_s=_RESIZE_S,
             use_gpu=scale.use_gpu,
-            resources_per_worker={"CPU": scale.cpus_per_worker} | ({"GPU": 1} if scale.use_gpu else {}),
+            resources_per_worker=_of_a_worker(run.recipe),
         ),
-        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo", timeout_s=scale.timeout_s),
         # A name of its own each time: what continues is decided by our checkpoints alone.
         run_config=RunConfig(
             name=f"{run.name}-{int(time.time() * 1000)}",
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=_MAX_FAILURES),
+            callbacks=[telling(records)],
         ),
     )
-    status = "FAILED"
+    status, why = "FAILED", ""
     try:
         result = _watched(trainer, records, run, progress, stop)
         if failure := _failure(records):
             raise failure
         outcome = Outcome(**result.return_value)
         status = "FINISHED" if outcome.finished else "KILLED"
+    except BaseException as error:
+        why = in_a_line(error)
+        raise
     finally:
-        ray.get(records.close.remote(status))
+        ray.get(records.close.remote(status, why))
         ray.kill(records)
     if not outcome.finished:
         raise KeyboardInterrupt
@@ -127,17 +151,22 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
 def fit_here(run: Run) -> Outcome:
     """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
     run, data_hash = check(run)
-    tracking = make_tracking(run, data_hash)
+    records = make_records(run, data_hash)
     device = "cuda" if run.recipe.scale.use_gpu else "cpu"
-    status = "FAILED"
+    status, why = "FAILED", ""
     try:
-        with _shown(run, None) as show, interrupts(tracking.request_stop):
-            outcome = run_worker(run, LocalWorker(device), thread_source, Shown(tracking, show))
+        with _shown(run, None) as show, interrupts(records.request_stop):
+            records.began(1)
+            outcome = run_worker(run, LocalWorker(device), thread_source, Shown(records, show))
         status = "FINISHED" if outcome.finished else "KILLED"
     except NonFiniteError as error:
-        raise DivergedError(str(error)) from error
+        why = str(error)
+        raise DivergedError(why) from error
+    except BaseException as error:
+        why = in_a_line(error)
+        raise
     finally:
-        tracking.close(status)
+        records.close(status, why)
     if not outcome.finished:
         raise KeyboardInterrupt
     return outcome
@@ -153,10 +182,22 @@ def check(run: Run) -> tuple[Run, str]:
         require_stored(run.recipe, dataset, plan.rows, loaded)
     for line in notes(run.recipe, loaded):
         print(f"warning: {line}", file=sys.stderr)
-    run.recipe.data.shape.lanes_of(0, run.recipe.scale.num_workers)
+    _require_shares(run.recipe)
     storage.check_writable(run.uri)
     refuse_registered(loaded)
     return run, dataset.manifest.content_hash
+
+
+def _require_shares(recipe: Recipe) -> None:
+    """Every number of workers must be able to share a batch, and each worker to accumulate its share."""
+    shape, parts = recipe.data.shape, recipe.train.accumulate
+    shape.require_divisible(recipe.scale.workers)
+    for number in recipe.scale.workers:
+        if shape.batch // number % parts:
+            raise InputError(
+                f"train.accumulate = {parts}: allowed are divisors of a worker's {shape.batch // number} images a step"
+                + (f", when there are {number}" if recipe.scale.elastic else "")
+            )
 
 
 @contextlib.contextmanager
@@ -168,13 +209,14 @@ def _shown(run: Run, progress: Progress | None) -> Iterator[Show]:
 
 
 def need_of(recipe: Recipe) -> Need:
-    """What a training needs at the same time, or it would wait for ever: its workers, and one reader."""
-    scale = recipe.scale
+    """What a training needs at the same time, or it would wait for ever: its (fewest) workers, and one reader."""
+    scale, least = recipe.scale, recipe.scale.workers[0]
     who = (
-        f"scale.num_workers = {scale.num_workers} ({scale.cpus_per_worker:g} CPUs a worker, {scale.cpus_per_reader:g} "
+        f"scale.num_workers = {least} ({scale.cpus_per_worker:g} CPUs a worker, {scale.cpus_per_reader:g} "
         "for a reader; lower --scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader)"
     )
-    return Need(who, scale.num_workers, scale.cpus_per_worker, int(scale.use_gpu), scale.cpus_per_reader)
+    beside = 0.0 if _reads_itself(recipe) else scale.cpus_per_reader
+    return Need(who, least, _of_a_worker(recipe)["CPU"], int(scale.use_gpu), beside)
 
 
 def _failure(records: Any) -> InputError | None:

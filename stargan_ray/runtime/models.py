@@ -33,7 +33,8 @@ from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.runtime.card import describe
 from stargan_ray.runtime.dlib_identity import DLIB
 from stargan_ray.runtime.lookup import fetch
-from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
+from stargan_ray.training.checkpoint import Checkpoints, read_meta
+from stargan_ray.training.weights import load_weights
 
 # Networks and helpers that a model folder does without
 _TRAINING_ONLY = ("discriminator", "centres", "features")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from stargan_ray.config import flatten, from_json
-from stargan_ray.data import storage
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.run import Run
 from stargan_ray.training.checkpoint import Checkpoints
+from stargan_ray.training.worker import Worker
 
 # Fields that a resumed run may change: they decide how long and where, not what a step computes.
 _FREE = ("train.steps", "train.threads", "train.report_every", "train.sample_every", "train.validate_every")
@@ -25,13 +27,19 @@ _FREE_PREFIXES = (
 )
 
 
-def latest_meta(checkpoints: Checkpoints) -> dict[str, Any]:
-    """What the latest checkpoint says of itself; nothing where there is none."""
-    names = checkpoints.names()
-    if not names:
-        return {}
-    found: dict[str, Any] = json.loads(storage.read_bytes(storage.join(checkpoints.uri, names[-1], "meta.json")))
-    return found
+@contextlib.contextmanager
+def latest_copy(checkpoints: Checkpoints, worker: Worker) -> Iterator[Path | None]:
+    """A local copy of the latest whole checkpoint, or None; all workers call it and get the one that rank 0 found.
+
+    Raises:
+        InputError: there are checkpoints, and none of them is whole.
+    """
+    with tempfile.TemporaryDirectory(prefix="checkpoint-") as temporary:
+        folder = Path(temporary)
+        name = worker.told(checkpoints.fetch_latest(folder) if worker.rank == 0 else "")
+        if name and worker.rank:
+            checkpoints.fetch(name, folder)
+        yield folder if name else None
 
 
 def require_same(run: Run, latest: Mapping[str, Any], data_hash: str) -> None:

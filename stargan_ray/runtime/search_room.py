@@ -69,12 +69,13 @@ def process_bundle(store: str) -> dict[str, float]:
 def _needs(recipe: Recipe) -> tuple[float, int]:
     """CPUs and GPUs of a trial."""
     scale = recipe.scale
-    cpus = scale.num_workers * (scale.cpus_per_worker + recipe.data.readers * scale.cpus_per_reader)
-    return cpus, scale.num_workers if scale.use_gpu else 0
+    most = scale.workers[-1]
+    cpus = most * (scale.cpus_per_worker + recipe.data.readers * scale.cpus_per_reader)
+    return cpus, most if scale.use_gpu else 0
 
 
 def _need(recipe: Recipe, trials: int, who: str) -> Need:
     """What trials side by side need: room for all their readers, or each would wait for the others' turns."""
-    scale, workers = recipe.scale, trials * recipe.scale.num_workers
+    scale, workers = recipe.scale, trials * recipe.scale.workers[-1]
     readers = workers * recipe.data.readers
     return Need(who, workers, scale.cpus_per_worker, int(scale.use_gpu), scale.cpus_per_reader, readers)

@@ -162,7 +162,7 @@ def _examined(examiner: Examiner, run: Run, *, last: bool) -> dict[str, float]:
         try:
             return examiner(where)
         except (InputError, storage.StorageError, OSError):
-            # Only the latest and the best are kept: a slow reader may find that its one has gone.
+            # Only the latest two and the best are kept: a slow reader may find that its one has gone.
             if storage.exists(storage.join(where, "meta.json")) or attempt == _TRIES - 1:
                 raise
     raise AssertionError

@@ -10,16 +10,16 @@ from stargan_ray.data.plan import Plan
 from stargan_ray.data.plan_identities import IdentityPlan
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.stream import Batches, Source, ThreadSource
-from stargan_ray.errors import InputError
 from stargan_ray.runtime.embedder_use import stored_embeddings
 from stargan_ray.runtime.feature_use import helper_network
 from stargan_ray.runtime.lineage import describe
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.pretrained import local_weights, origins
-from stargan_ray.runtime.resuming import latest_meta, require_same
+from stargan_ray.runtime.resuming import latest_copy, require_same
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.starting import load_helpers, start_from
 from stargan_ray.runtime.validation import make_hooks
+from stargan_ray.training.checkpoint import load_folder, read_meta
 from stargan_ray.training.loop import Outcome, fresh_state, train
 from stargan_ray.training.recording import Recorder
 from stargan_ray.training.worker import Worker
@@ -44,11 +44,6 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
     run = replace(run, recipe=for_plan(run.recipe, plan))
     recipe = run.recipe
     lanes = recipe.data.shape.lanes_of(worker.rank, worker.world_size)
-    if len(lanes) * recipe.data.shape.share % recipe.train.accumulate:
-        raise InputError(
-            f"train.accumulate = {recipe.train.accumulate}: allowed are divisors of a worker's "
-            f"{len(lanes) * recipe.data.shape.share} images a step"
-        )
     loaded = load_helpers(run)
     helpers = {name: helper_network(name, model) for name, model in loaded.items()}
     meta = {"run": run.name, **describe(dataset, loaded)}
@@ -57,20 +52,22 @@ def run_worker(run: Run, worker: Worker, make_source: MakeSource, recorder: Reco
         meta["embeddings"] = "stored"
     if isinstance(plan, IdentityPlan):
         meta["people"] = plan.counts
-    checkpoints = run.checkpoints
-    latest = latest_meta(checkpoints)
-    if latest:
-        require_same(run, latest, dataset.manifest.content_hash)
-    with local_weights(recipe, wanted=not latest) as building:
-        state = fresh_state(building, len(dataset.manifest.domains), worker, helpers)
-    state.method = recipe.method
-    meta["pretrained"] = (
-        latest["pretrained"] if "pretrained" in latest else origins(recipe, state.networks, continued=bool(run.init))
-    )
-    if latest:
-        checkpoints.load_latest(state)
-    elif run.init:
-        meta["init"] = start_from(state, run.init, dataset.manifest.domains)
+    with latest_copy(run.checkpoints, worker) as copy:
+        latest = read_meta(copy) if copy else {}
+        if latest:
+            require_same(run, latest, dataset.manifest.content_hash)
+        with local_weights(recipe, wanted=not latest) as building:
+            state = fresh_state(building, len(dataset.manifest.domains), worker, helpers)
+        state.method = recipe.method
+        meta["pretrained"] = (
+            latest["pretrained"]
+            if "pretrained" in latest
+            else origins(recipe, state.networks, continued=bool(run.init))
+        )
+        if copy:
+            load_folder(state, copy)
+        elif run.init:
+            meta["init"] = start_from(state, run.init, dataset.manifest.domains)
     batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device, stored)
     hooks = make_hooks(recipe, dataset, run.judge, worker.device) if worker.rank == 0 else None
-    return train(recipe, state, batches, worker, checkpoints, meta=meta, recorder=recorder, hooks=hooks)
+    return train(recipe, state, batches, worker, run.checkpoints, meta=meta, recorder=recorder, hooks=hooks)

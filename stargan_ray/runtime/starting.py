@@ -11,8 +11,9 @@ from stargan_ray.runtime.feature_use import open_helper
 from stargan_ray.runtime.judges import refuse_name, refuse_start, require_helper
 from stargan_ray.runtime.models import LoadedModel, local_files
 from stargan_ray.runtime.run import Run
-from stargan_ray.training.checkpoint import load_matching, read_meta
+from stargan_ray.training.checkpoint import read_meta
 from stargan_ray.training.step import State
+from stargan_ray.training.weights import load_matching
 
 
 def require_helpers(run: Run) -> None:

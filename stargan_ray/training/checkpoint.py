@@ -4,45 +4,52 @@
         <network>.safetensors             weights and buffers
         <network>.average.safetensors     exponential moving average, where the method keeps one
         <network>.optimizer.safetensors   optimiser state
-        meta.json                         recipe, step, data, commit, metrics; written last
+        meta.json                         recipe, step, data, commit, metrics, SHA-256 of the files; written last
+        damaged.txt                       why this one is not used, where it was found to be damaged
 
-A folder without meta.json is half written and never loaded. No pickle is read or written.
+A folder without meta.json is half written and never loaded; one whose files are not those that were written is passed
+over for the one before it. No pickle is read or written.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from stargan_ray import config
 from stargan_ray.data import storage
 from stargan_ray.errors import InputError
-from stargan_ray.training.domains import Entries, domain_axes
+from stargan_ray.training.integrity import DamagedError, fingerprints, require_whole
 from stargan_ray.training.step import State
+from stargan_ray.training.weights import load_tensors, load_weights, save_tensors
 
 FORMAT = 1
+_DAMAGED = "damaged.txt"
+_log = logging.getLogger(__name__)
 
 
 def save_folder(state: State, folder: Path, meta: dict[str, Any]) -> None:
     """Write a checkpoint into a local folder; ``meta`` is what a reader of meta.json should know."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, network in state.networks.items():
-        _save(network.state_dict(), folder / f"{name}.safetensors")
-        _save(dict(_flat_state(state.optimizers[name])), folder / f"{name}.optimizer.safetensors")
+        save_tensors(network.state_dict(), folder / f"{name}.safetensors")
+        save_tensors(dict(_flat_state(state.optimizers[name])), folder / f"{name}.optimizer.safetensors")
     for name, network in state.averaged.items():
-        _save(network.state_dict(), folder / f"{name}.average.safetensors")
-    text = json.dumps({"format": FORMAT, "step": state.step, **meta}, indent=1, ensure_ascii=False)
+        save_tensors(network.state_dict(), folder / f"{name}.average.safetensors")
+    told = {"format": FORMAT, "step": state.step, **meta, "files": fingerprints(folder)}
+    text = json.dumps(told, indent=1, ensure_ascii=False)
     (folder / "meta.json").write_text(text, encoding="utf-8")
 
 
@@ -51,7 +58,7 @@ def load_folder(state: State, folder: Path) -> None:
     meta = read_meta(folder)
     for name, network in state.networks.items():
         load_weights(network, folder / f"{name}.safetensors")
-        _restore_optimizer(state.optimizers[name], _load(folder / f"{name}.optimizer.safetensors"))
+        _restore_optimizer(state.optimizers[name], load_tensors(folder / f"{name}.optimizer.safetensors"))
     for name, network in state.averaged.items():
         load_weights(network, folder / f"{name}.average.safetensors")
     state.step = int(meta["step"])
@@ -70,70 +77,6 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: format = {meta.get('format')!r}; allowed is {FORMAT}")
     assert isinstance(meta, dict)
     return meta
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load all weights of a network; a missing, extra or misshapen tensor is one clear error."""
-    tensors = _load(path)
-    own = network.state_dict()
-    if wrong := sorted({*own} ^ {*tensors}):
-        raise InputError(f"{path}: tensor {wrong[0]!r} is on one side only; another method or config wrote it")
-    for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
-            raise InputError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, the config needs {tuple(own[name].shape)}"
-            )
-    network.load_state_dict(tensors)
-
-
-def load_matching(
-    network: nn.Module, path: Path, before: Sequence[str] = (), now: Sequence[str] = ()
-) -> tuple[list[str], list[str]]:
-    """Load the tensors that fit by name and shape: a start from another run.
-
-    Of a tensor with an entry for each domain the entries of the domains that both sides know are taken, by their names.
-
-    Args:
-        network: changed in place.
-        path: a file of weights.
-        before: domains of the network in the file, in order.
-        now: those of this network; the same unless given.
-
-    Returns:
-        Names of the tensors taken, and of what stays fresh: ``tensor``, or ``tensor[domain]`` for one entry of it.
-    """
-    tensors = _load(path)
-    own = network.state_dict()
-    axes = domain_axes(network) if list(before) != list(now) else {}
-    taken, fresh = {}, []
-    for name, mine in own.items():
-        theirs = tensors.get(name)
-        if theirs is not None and name in axes:
-            entries = Entries(*axes[name], tuple(before), tuple(now))
-            if entries.fit(theirs, mine):
-                taken[name] = entries.merged(theirs.to(mine.dtype), mine)
-                fresh += [f"{name}[{domain}]" for domain in entries.unknown]
-                continue
-        if theirs is not None and theirs.shape == mine.shape and name not in axes:
-            taken[name] = theirs.to(mine.dtype)
-        else:
-            fresh.append(name)
-    network.load_state_dict({**own, **taken})
-    return sorted(taken), sorted(fresh)
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; the checkpoint is of another method or incomplete")
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path}: damaged ({error})") from error
-    return tensors
 
 
 def _flat_state(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
@@ -165,7 +108,7 @@ def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run at its storage prefix; the latest and the best are kept.
+    """The checkpoints of one run at its storage prefix; the latest two and the best are kept.
 
     Args:
         uri: ``<storage>/<name>/checkpoints``.
@@ -178,12 +121,11 @@ class Checkpoints:
     higher_is_better: bool = True
 
     def names(self) -> list[str]:
-        """Complete checkpoints, oldest first."""
-        found = sorted(n for n in storage.list_names(self.uri) if n.startswith("step-"))
-        return [n for n in found if storage.exists(storage.join(self.uri, n, "meta.json"))]
+        """Complete checkpoints that are not known to be damaged, oldest first."""
+        return [name for name, files in self._found().items() if "meta.json" in files and _DAMAGED not in files]
 
     def save(self, state: State, meta: dict[str, Any]) -> str:
-        """Write a checkpoint, then drop those that are neither latest nor best; returns its URI."""
+        """Write a checkpoint, then drop what is older but for the one before it and the best; returns its URI."""
         name = f"step-{state.step:08d}"
         uri = storage.join(self.uri, name)
         with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder:
@@ -193,27 +135,83 @@ class Checkpoints:
                 raise InputError(self._lost(state.step, error)) from error
             except SafetensorError as error:
                 raise InputError(self._lost(state.step, error)) from error
+            self._drop(name)  # an older one of this step, so that no file of it is taken for one of this
             try:
                 storage.put_folder(Path(folder), uri, last="meta.json")
             except storage.StorageError:
-                with contextlib.suppress(storage.StorageError):
-                    storage.delete(uri)  # half a checkpoint only takes room, and room is what may be missing
+                if storage.local_path(uri):  # a store that is away would only be waited for once more
+                    with contextlib.suppress(storage.StorageError):
+                        storage.delete(uri)  # half a checkpoint only takes room, and room is what may be missing
                 raise
-        keep = {name, self.best_name()}
-        for other in self.names():
-            if other not in keep:
-                storage.delete(storage.join(self.uri, other))
+        whole = [n for n in self.names() if n <= name]
+        keep = {*whole[-2:], self.best_name()}
+        for other in self._found():
+            if other < name and other not in keep:
+                self._drop(other)
         return uri
 
     def load_latest(self, state: State) -> bool:
-        """Restore the latest complete checkpoint; False when there is none."""
-        names = self.names()
-        if not names:
-            return False
+        """Restore the latest whole checkpoint; False when there is none."""
         with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder:
-            storage.get_folder(storage.join(self.uri, names[-1]), Path(folder))
+            if not self.fetch_latest(Path(folder)):
+                return False
             load_folder(state, Path(folder))
         return True
+
+    def fetch_latest(self, folder: Path) -> str:
+        """Copy the latest whole checkpoint; those found damaged are named in the log, and passed over from now on.
+
+        Args:
+            folder: to copy into; empty.
+
+        Returns:
+            Its name, empty where no checkpoint was ever completed.
+
+        Raises:
+            InputError: there are some, and all of them are damaged.
+            StorageError: storage cannot be read.
+        """
+        for name in reversed(self.names()):
+            try:
+                self.fetch(name, folder)
+            except DamagedError as error:
+                _log.warning("%s is damaged and passed over: %s", storage.join(self.uri, name), error)
+                storage.write_bytes(storage.join(self.uri, name, _DAMAGED), f"{error}\n".encode())
+                shutil.rmtree(folder)
+                folder.mkdir()
+            else:
+                return name
+        if damaged := [name for name, files in self._found().items() if _DAMAGED in files]:
+            raise InputError(
+                f"{self.uri}: no checkpoint is whole, {', '.join(damaged)} are damaged (see {_DAMAGED} in each): "
+                "delete the folder to start anew, or give another --name"
+            )
+        return ""
+
+    def fetch(self, name: str, folder: Path) -> None:
+        """Copy a complete checkpoint into an empty local folder.
+
+        Raises:
+            DamagedError: it is not what was written.
+            StorageError: storage cannot be read.
+        """
+        storage.get_folder(storage.join(self.uri, name), folder)
+        try:
+            require_whole(folder, read_meta(folder))
+        except DamagedError:
+            raise
+        except InputError as error:  # meta.json itself
+            raise DamagedError(str(error).replace(f"{folder}/", "")) from error
+
+    def _found(self) -> dict[str, set[str]]:
+        """Folders of checkpoints with the names of their files, oldest first."""
+        names = [name for name in storage.list_names(self.uri) if name.startswith("step-")]
+        return {name: set(storage.list_names(storage.join(self.uri, name))) for name in names}
+
+    def _drop(self, name: str) -> None:
+        """Delete a checkpoint, first what makes it a complete one: the end may come in between."""
+        storage.delete(storage.join(self.uri, name, "meta.json"))
+        storage.delete(storage.join(self.uri, name))
 
     def best_name(self) -> str:
         """The complete checkpoint with the best metric, or the latest where none has it."""

@@ -8,7 +8,6 @@ themselves (phases that are not due, a weight that is 0) makes another kind of i
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stargan_ray import schedules
 from stargan_ray.errors import InputError
-from stargan_ray.methods.base import Batch, Method, period
+from stargan_ray.methods.base import Batch, Method, period, schedules_of
 from stargan_ray.training.step import State, run_step
 from stargan_ray.training.worker import Worker
 
@@ -127,7 +125,7 @@ class GraphedStep:
         state, step = self.state, self.state.step
         for each, (batch, normal) in zip(self._inputs, parts, strict=True):
             each.fill(batch, normal)
-        for schedule in _schedules(state.method):
+        for schedule in schedules_of(state.method):
             self._place(self._weights, schedule).fill_(schedule(step))
         for name, optimizer in state.optimizers.items():
             self._place(state.rates, name).fill_(state.method.rate(name, step))
@@ -142,10 +140,4 @@ class GraphedStep:
 
     def _kind(self) -> Kind:
         method, step = self.state.method, self.state.step
-        return step % period(method), tuple(bool(schedule(step)) for schedule in _schedules(method))
-
-
-def _schedules(method: Method) -> list[Any]:
-    """The scheduled weights among a method's fields."""
-    values = [getattr(method, each.name) for each in dataclasses.fields(method)]  # type: ignore[arg-type]
-    return [value for value in values if type(value).__module__ == schedules.__name__]
+        return step % period(method), tuple(bool(schedule(step)) for schedule in schedules_of(method))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stargan_ray.config import Recipe, to_json
 from stargan_ray.data.stream import Batches
-from stargan_ray.models.fused import fuse
+from stargan_ray.methods.base import fuse
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.graphs import GraphedStep, Part, require_fit
 from stargan_ray.training.parts import cut
@@ -23,15 +23,18 @@ from stargan_ray.training.recording import Hooks, NoRecords, Recorder
 from stargan_ray.training.step import State, check_marks, run_step
 from stargan_ray.training.worker import Worker
 
+STOPPED, PREEMPTED = "stopped", "preempted"  # why a run ends before its last step
+
 
 @dataclass
 class Outcome:
-    """How a call of ``train`` ended."""
+    """How a call of ``train`` ended; ``stopped`` says why where it was before the last step."""
 
     step: int
     finished: bool
     checkpoint: str
     metrics: dict[str, float] = field(default_factory=dict)
+    stopped: str = ""
 
 
 def fresh_state(recipe: Recipe, domains: int, worker: Worker, helpers: dict[str, nn.Module]) -> State:
@@ -68,6 +71,7 @@ def train(
     meta: dict[str, Any],
     recorder: Recorder | None = None,
     hooks: Hooks | None = None,
+    preempted: Callable[[], str] | None = None,
 ) -> Outcome:
     """Train from ``state.step`` to ``recipe.train.steps``.
 
@@ -80,15 +84,19 @@ def train(
         meta: added to every meta.json (data hash, domains, commit, …).
         recorder: where rank 0's records go.
         hooks: validation and sample grids of rank 0.
+        preempted: what is known of the end of this worker's machine, empty while it is to stay. When it is not, all
+            workers stop after a step that they agree on, and rank 0 writes a checkpoint before all else.
 
     Raises:
         NonFiniteError: see ``run_step``; the last checkpoint is intact.
+        LostWorkerError: another worker did not come to a collective in time; it names it.
         InputError: storage cannot be written.
     """
-    run = _Run(recipe, state, batches, worker, checkpoints, meta, recorder or NoRecords(), hooks or Hooks())
+    run = _Run(recipe, state, batches, worker, checkpoints, meta, recorder or NoRecords(), hooks or Hooks(), preempted)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    return run.to_the_end()
+    with worker.together(run.asked):
+        return run.to_the_end()
 
 
 @dataclass
@@ -101,6 +109,7 @@ class _Run:
     meta: dict[str, Any]
     recorder: Recorder
     hooks: Hooks
+    preempted: Callable[[], str] | None
     history: list[dict[str, Tensor]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     since: float = 0.0
@@ -111,8 +120,9 @@ class _Run:
         config = self.recipe.train
         step = self._step()
         self.since = time.perf_counter()
-        stopped = False
+        stopped = ""
         for raw in self.batches.steps(self.state.step, config.steps):
+            self.worker.at(self.state.step)
             parts = cut(self.recipe, raw, self.batches.lanes, self.state.step)
             # Dropout draws from the global generator: seeded by step, a resumed run draws the same.
             _seed((config.seed << 40) + (self.state.step << 12) + self.worker.rank, self.worker.device)
@@ -123,11 +133,12 @@ class _Run:
             done = self.state.step
             if done % config.report_every == 0 or done == config.steps:
                 self._report()
-            stopped = self._stop_agreed()
-            self._milestones(last=stopped or done == config.steps)
+            stopped = self.worker.stops(done)
+            self._milestones(last=done == config.steps, stopped=stopped)
             if stopped:
                 break
-        return Outcome(self.state.step, self.state.step >= config.steps, self.uri, self.metrics)
+            self.worker.at(done, "waiting for data")
+        return Outcome(self.state.step, self.state.step >= config.steps, self.uri, self.metrics, stopped)
 
     def _step(self) -> Callable[[Sequence[Part]], dict[str, Tensor]]:
         """One iteration, launched kernel by kernel or recorded."""
@@ -150,45 +161,48 @@ class _Run:
         values = dict(zip(names, reduced, strict=True))
         values |= {f"rate/{n}": method.rate(n, step - 1) for n in self.state.networks}
         values |= {f"schedule/{n}": value for n, value in schedules(method, step - 1).items()}
-        values |= {
-            "speed/images_per_second": images / elapsed,
+        own = {
             "speed/data_wait_share": (self.batches.waited - self.waited) / elapsed,
             "memory/rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
         }
         if self.worker.device.type == "cuda":
-            values["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
+            own["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
+        speed, workers = images / elapsed, float(self.worker.world_size)
+        values |= {"speed/images_per_second": speed, "speed/workers": workers, **own}
+        self.recorder.measured(self.worker.rank, own)
         self.history.clear()
         self.since, self.waited = time.perf_counter(), self.batches.waited
         self.metrics |= values
         if self.worker.rank == 0:
             self.recorder.metrics(step, values)
 
-    def _stop_agreed(self) -> bool:
-        """Whether rank 0 was asked to stop; workers ask one another at reports only, since asking costs a round."""
-        if self.worker.world_size == 1:
-            return self.recorder.stop_requested()
-        if self.state.step % self.recipe.train.report_every:
-            return False
-        asked = float(self.worker.rank == 0 and self.recorder.stop_requested())
-        return float(self.worker.mean(torch.tensor(asked, device=self.worker.device))) > 0
+    def asked(self) -> str:
+        """Why this worker should stop: a person asks rank 0, and the machine of any worker may be taken away."""
+        if self.preempted and (notice := self.preempted()):
+            return f"{PREEMPTED}: {notice}"
+        return STOPPED if self.worker.rank == 0 and self.recorder.stop_requested() else ""
 
-    def _milestones(self, last: bool) -> None:
-        """Validation, sample grid and checkpoint where they are due."""
+    def _milestones(self, last: bool, stopped: str) -> None:
+        """Validation, sample grid and checkpoint where they are due; a machine that will be gone writes first."""
         config, step = self.recipe.train, self.state.step
+        hurried, last = stopped.startswith(PREEMPTED), last or bool(stopped)
         saving = last or step % config.checkpoint_every == 0
         if saving:
             self._merge_buffers()
         if self.worker.rank:
             return
-        if self.hooks.validate and (last or _due(step, config.validate_every)):
+        if self.hooks.validate and not hurried and (last or _due(step, config.validate_every)):
+            self.worker.at(step, "validating")
             with self._judged() as networks:
                 values = self.hooks.validate(networks)
             self.metrics |= values
             self.recorder.metrics(step, values)
-        if self.hooks.sample and (last or _due(step, config.sample_every)):
+        if self.hooks.sample and not hurried and (last or _due(step, config.sample_every)):
+            self.worker.at(step, "drawing samples")
             with self._judged() as networks:
                 self.recorder.image(step, "samples", self.hooks.sample(networks))
         if saving:
+            self.worker.at(step, "writing a checkpoint")
             meta = {"recipe": to_json(self.recipe), "metrics": self.metrics, **self.meta}
             self.uri = self.checkpoints.save(self.state, meta)
 

@@ -7,7 +7,8 @@ whoever started it (Ray Train, torchrun, a test).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
+
+from stargan_ray.training.agreement import Agreement
+from stargan_ray.training.presence import LostWorkerError, Presence
 
 
 class Worker(Protocol):
@@ -51,6 +55,29 @@ class Worker(Protocol):
         """
         ...
 
+    def told(self, text: str) -> str:
+        """What rank 0 gives, on every worker; every worker must call it."""
+        ...
+
+    def together(self, asked: Callable[[], str]) -> AbstractContextManager[None]:
+        """Within it workers know of one another.
+
+        A worker that does not come to a collective is named by the error of those that wait for it, and all stop after
+        the same step when one of them is asked to.
+
+        Args:
+            asked: why this worker should stop, empty while it should not; called now and then, maybe in a thread.
+        """
+        ...
+
+    def stops(self, step: int) -> str:
+        """Why all workers stop now that so many steps are done, empty while they go on; every worker must call it."""
+        ...
+
+    def at(self, step: int, doing: str = "training") -> None:
+        """Note for the others where this worker is; costs nothing."""
+        ...
+
 
 class LocalWorker:
     """One process alone."""
@@ -60,6 +87,7 @@ class LocalWorker:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
+        self._asked: Callable[[], str] = str
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network as it is."""
@@ -73,14 +101,39 @@ class LocalWorker:
         """The value as it is."""
         return value
 
+    def told(self, text: str) -> str:
+        """The text as it is."""
+        return text
+
+    @contextlib.contextmanager
+    def together(self, asked: Callable[[], str]) -> Iterator[None]:
+        """There is nobody to wait for."""
+        self._asked = asked
+        yield
+
+    def stops(self, step: int) -> str:  # noqa: ARG002 - the shape of a worker
+        """Why this worker was asked to."""
+        return self._asked()
+
+    def at(self, step: int, doing: str = "training") -> None:
+        """There is nobody to tell."""
+
 
 class GroupWorker:
-    """One rank of the default process group."""
+    """One rank of the default process group.
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
+    Args:
+        device: where it computes.
+        timeout_s: that the group was made with.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", timeout_s: float = 600.0) -> None:
         self.device = torch.device(device)
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
+        self.timeout_s = timeout_s
+        self._presence: Presence | None = None
+        self._agreement: Agreement | None = None
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """DistributedDataParallel; buffers are not broadcast, since a network runs several times a step."""
@@ -104,6 +157,52 @@ class GroupWorker:
             dist.all_gather(parts, value.contiguous())
             return torch.cat(parts)
         return torch.cat(all_gather(value.contiguous()))  # type: ignore[no-untyped-call]
+
+    def told(self, text: str) -> str:
+        """Broadcast from rank 0."""
+        texts = [text]
+        dist.broadcast_object_list(texts, src=0, device=self.device)
+        return texts[0]
+
+    @contextlib.contextmanager
+    def together(self, asked: Callable[[], str]) -> Iterator[None]:
+        """See ``Worker``; ``asked`` is called by a thread.
+
+        Raises:
+            LostWorkerError: a collective failed.
+        """
+        presence = self._presence = Presence(self.rank, self.world_size, self.timeout_s)
+        self._agreement = Agreement(presence, asked)
+        presence.on_beat = self._agreement.beat
+        presence.begin()
+        try:
+            yield
+            dist.barrier()  # what was being agreed on is settled
+            presence.leave()
+            dist.barrier()  # rank 0 keeps the signs: nobody looks for them any more
+        except BaseException as error:
+            if _of_a_collective(error):
+                raise LostWorkerError(presence.explain()) from error
+            presence.leave(str(error) or type(error).__name__)
+            raise
+        finally:
+            presence.leave()
+            self._presence = None
+
+    def stops(self, step: int) -> str:
+        """See ``Worker``; costs nothing but where a stop is being agreed on."""
+        assert self._agreement, "outside of together()"
+        return self._agreement.reached(step)
+
+    def at(self, step: int, doing: str = "training") -> None:
+        """See ``Worker``."""
+        if self._presence:
+            self._presence.at(step, doing)
+
+
+def _of_a_collective(error: BaseException) -> bool:
+    """Whether this is what a collective raises: gloo has no class of its own for it."""
+    return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo" in str(error))
 
 
 @contextlib.contextmanager

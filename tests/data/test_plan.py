@@ -261,6 +261,17 @@ def test_a_shape_that_cannot_be_cut_is_refused(fields: dict[str, int]) -> None:
 def test_workers_that_do_not_divide_the_lanes_are_refused() -> None:
     with pytest.raises(InputError, match=r"scale\.num_workers = 3: allowed are divisors of data\.shape\.lanes = 4"):
         Shape(8, 4, 8).lanes_of(0, 3)
+    with pytest.raises(InputError, match=r"scale\.num_workers = 3: allowed are divisors"):
+        Shape(8, 4, 8).require_divisible(range(3, 4))
+
+
+def test_every_number_of_workers_between_the_least_and_the_most_divides_the_lanes() -> None:
+    with pytest.raises(
+        InputError, match=r"= 2 4: every .* data\.shape\.lanes = 8, and 3 does not: .* multiple of 12 l"
+    ):
+        Shape(8, 8, 8).require_divisible(range(2, 5))
+    Shape(12, 12, 8).require_divisible(range(2, 5))
+    Shape(8, 8, 8).require_divisible(range(1, 3))
 
 
 # -- people ----------------------------------------------------------------------------------------------------

@@ -21,9 +21,10 @@ from stargan_ray.data.shards import Dataset
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Target, Translator
 from stargan_ray.training import step as step_module
-from stargan_ray.training.checkpoint import Checkpoints, load_weights, read_meta
+from stargan_ray.training.checkpoint import Checkpoints, read_meta
 from stargan_ray.training.loop import fresh_state, train
 from stargan_ray.training.step import State
+from stargan_ray.training.weights import load_weights
 from stargan_ray.training.worker import LocalWorker
 
 NAMES = sorted(TRANSLATORS)
@@ -178,6 +179,9 @@ def test_thirty_steps_change_the_networks_and_no_term_runs_away(name: str, datas
     class Recorder:
         def metrics(self, step: int, values: Any) -> None:
             seen.append(dict(values))
+
+        def measured(self, *_: Any) -> None:
+            pass
 
         def image(self, *_: Any) -> None:
             pass

@@ -15,8 +15,8 @@ from torch import nn
 
 from stargan_ray.methods.base import Target
 from stargan_ray.models.blocks import DomainLinear
-from stargan_ray.training.checkpoint import load_matching
 from stargan_ray.training.domains import Entries, domain_axes
+from stargan_ray.training.weights import load_matching
 
 OLD = ("neutral", "happiness", "sadness")
 NEW = ("sadness", "contempt", "neutral", "anger")

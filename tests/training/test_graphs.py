@@ -54,8 +54,9 @@ METHODS: dict[str, Any] = {
 
 
 @pytest.fixture
-def wide() -> Iterator[Callable[[], None]]:
-    """Everything in fp64: a rate in a tensor of fp32 is another rate."""
+def wide(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Everything in fp64 here, since a rate in a tensor of fp32 is another rate; on a GPU at least no TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     yield lambda: torch.set_default_dtype(torch.float64)
     torch.set_default_dtype(torch.float32)
 

@@ -29,18 +29,12 @@ from stargan_ray.data.pools import load_pool
 from stargan_ray.data.shards import Dataset
 from stargan_ray.data.transforms import Augment, to_float
 from stargan_ray.errors import InputError
-from stargan_ray.training.checkpoint import (
-    Checkpoints,
-    load_folder,
-    load_matching,
-    read_meta,
-    recipe_of,
-    save_folder,
-)
+from stargan_ray.training.checkpoint import Checkpoints, load_folder, read_meta, recipe_of, save_folder
 from stargan_ray.training.loop import schedules
 from stargan_ray.training.parts import cut
 from stargan_ray.training.recording import Hooks
 from stargan_ray.training.step import NonFiniteError, State, run_step
+from stargan_ray.training.weights import load_matching
 from stargan_ray.training.worker import LocalWorker
 
 
@@ -55,6 +49,9 @@ class Recording:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.seen.setdefault(step, {}).update(values)
+
+    def measured(self, rank: int, values: Mapping[str, float]) -> None:
+        pass
 
     def image(self, step: int, name: str, png: bytes) -> None:
         self.images.append((step, name, png))
@@ -179,7 +176,7 @@ def test_no_checkpoint_is_no_resume(tmp_path: Path) -> None:
         ((None, None, None, None), True, 4),
     ],
 )
-def test_the_best_and_the_last_are_kept(
+def test_the_best_and_the_last_two_are_kept(
     scores: tuple[float | None, ...], higher: bool, best: int, tmp_path: Path
 ) -> None:
     kept, state = checkpoints(tmp_path, best="val/score", higher_is_better=higher), state_of()
@@ -187,16 +184,16 @@ def test_the_best_and_the_last_are_kept(
         state.step = step
         kept.save(state, {"metrics": {} if score is None else {"val/score": score}})
         assert f"step-{step:08d}" in kept.names()
-        assert len(kept.names()) <= 2
+        assert len(kept.names()) <= 3
     assert kept.best_name() == f"step-{best:08d}"
-    assert kept.names() == sorted({f"step-{best:08d}", "step-00000004"})
+    assert kept.names() == sorted({f"step-{best:08d}", "step-00000003", "step-00000004"})
 
 
-def test_without_a_metric_the_last_is_kept_alone(tmp_path: Path) -> None:
+def test_without_a_metric_the_last_two_are_kept(tmp_path: Path) -> None:
     kept, state = checkpoints(tmp_path), state_of()
     for state.step in (1, 2, 3):
         kept.save(state, {})
-    assert kept.names() == ["step-00000003"]
+    assert kept.names() == ["step-00000002", "step-00000003"]
 
 
 # -- damage ----------------------------------------------------------------------------------------------------
@@ -315,7 +312,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_intact(
     assert kept.load_latest(restored)
     assert differing(before, tensors(restored)) == []
     kept.save(state, {})  # with room again the same run goes on
-    assert kept.names() == ["step-00000002"]
+    assert kept.names() == ["step-00000001", "step-00000002"]
     assert kept.load_latest(restored)
     assert differing(tensors(state), tensors(restored)) == []
 
@@ -370,7 +367,7 @@ def test_validation_samples_and_checkpoints_are_made_when_due(dataset: Dataset, 
     assert [step for step in records.seen if "val/score" in records.seen[step]] == [3, 6, 7]
     assert judged[0] == ["discriminator", "generator", "identity", "mapping", "style_encoder"]
     assert records.images == [(step, "samples", b"png") for step in (2, 4, 6, 7)]
-    assert kept.names() == ["step-00000003", "step-00000007"]
+    assert kept.names() == ["step-00000003", "step-00000006", "step-00000007"]
     assert outcome.metrics["val/score"] == -3.0
 
 
