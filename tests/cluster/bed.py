@@ -100,9 +100,11 @@ class Bed:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on a machine, with what the machine's user has in his environment and ``more``."""
         environment = {**self._environment(machine), **more}
-        return subprocess.run(
-            machine.enter(*command), env=environment, cwd=ROOT, capture_output=True, text=True, timeout=timeout
-        )
+        entered = machine.enter(*command)
+        if machine.namespace and machine.name in self.processes:  # beside Ray: among its processes, with its /tmp/ray
+            init = psutil.Process(self.processes[machine.name].pid).children()[0].pid
+            entered = ["nsenter", f"--target={init}", "--mount", "--net", "--pid", f"--wd={ROOT}", *command]
+        return subprocess.run(entered, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
 
     def ask(self, url: str, *headers: str, data: str = "") -> tuple[int, str]:
         """GET from outside the cluster, or POST of JSON: status and body."""
@@ -126,7 +128,7 @@ class Bed:
     def start_mlflow(self) -> None:
         """Start MLflow, with what it kept."""
         place = self.folder / "mlflow"
-        path = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        path = {"PYTHONPATH": os.pathsep.join(sys.path)}
         command = mlflow_command(self.outside.address, _MLFLOW, place)
         self._start("mlflow", self.outside, command, mlflow_environment(place) | path)
 
@@ -171,6 +173,7 @@ class Bed:
             "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "HOME": str(machine.home),
             "LANG": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),  # the package, as it is installed on a node
             "RAY_AUTH_MODE": "token",
             "RAY_USAGE_STATS_ENABLED": "0",
         }

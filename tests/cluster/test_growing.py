@@ -13,7 +13,11 @@ import pytest
 from bed import Bed, wait_until
 from bed_network import machines
 
-_HEAD_ID = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"  # what Ray's provider of processes calls its head
+# Ray's provider of processes instead of machines, and what it calls its head.
+_PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+_HEAD_ID, _HEAD_TYPE = "f" * 51 + "00000", "ray.head.default"
+_NO_COMMANDS = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
+_NO_COMMANDS += ("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files")
 
 
 @pytest.fixture
@@ -23,15 +27,19 @@ def growing(tmp_path: Path) -> Iterator[Bed]:
     with machines(["out", "head"], tmp_path) as (outside, head):
         if not head.namespace:
             pytest.skip("its port and its processes need a namespace of their own")
-        provider = {"type": "fake_multinode", "launch_multiple": True, "head_node_id": _HEAD_ID}
-        config = {
+        # By its class: Ray's wheel lacks the file of defaults that its name stands for.
+        provider = {"type": "external", "module": _PROVIDER, "launch_multiple": True, "disable_node_updaters": True}
+        config = {name: [] for name in _NO_COMMANDS} | {
             "cluster_name": "growing",
             "max_workers": 1,
             "idle_timeout_minutes": 0.1,
-            "provider": provider | {"gcs_address": f"{head.address}:6379"},
-            "head_node_type": "head",
+            "auth": {},
+            "docker": {},
+            "file_mounts": {},
+            "provider": provider | {"head_node_id": _HEAD_ID, "gcs_address": f"{head.address}:6379"},
+            "head_node_type": _HEAD_TYPE,
             "available_node_types": {
-                "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+                _HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
                 "worker": worker,
             },
         }
@@ -42,7 +50,7 @@ def growing(tmp_path: Path) -> Iterator[Bed]:
         bed = Bed(outside, [head], tmp_path, "a" * 64, (0,))
         launcher = {  # what `ray up` and KubeRay tell the head
             "RAY_enable_autoscaler_v2": "1",
-            "RAY_NODE_TYPE_NAME": "head",
+            "RAY_NODE_TYPE_NAME": _HEAD_TYPE,
             "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
             "RAY_FAKE_CLUSTER": "1",
