@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from checking.commands import command_faults, commands
+from checking.dashboards import dashboard_faults
 from checking.faults import Fault
 from checking.kustomize import Resource, kubectl_render, render
 from checking.network import network_faults
@@ -44,6 +45,7 @@ def set_faults(root: Path, resources: list[Resource]) -> Iterator[Fault]:
     for resource in resources:
         yield from schema_faults(resource, ray_version)
         yield from object_faults(resource.file, resource.name, resource.value)
+        yield from dashboard_faults(resource)
         for pod in pods(resource):
             yield from pod_faults(pod)
         if resource.value["kind"] == "RayJob":

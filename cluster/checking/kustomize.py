@@ -1,7 +1,7 @@
 """Reads a kustomization as ``kubectl kustomize`` does, as much as k8s/ uses; another key is an error, not ignored.
 
-``resources``, ``components``, JSON patches with a target, ``images`` and ``namespace``, in kustomize's order: first
-what lies below, then each component, then the folder's own changes.
+``resources``, ``components``, ConfigMaps made of files, JSON patches with a target, ``images`` and ``namespace``, in
+kustomize's order: first what lies below, then each component, then the folder's own changes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import yaml
 
 from stargan_ray.errors import InputError, unknown
 
-_KEYS = ("apiVersion", "kind", "resources", "components", "patches", "images", "namespace")
+_KEYS = ("apiVersion", "kind", "resources", "components", "configMapGenerator", "patches", "images", "namespace")
+_MADE = {"name", "files", "options"}
+_OPTIONS = {"disableNameSuffixHash", "labels"}
 
 
 @dataclass
@@ -72,6 +74,7 @@ def _changed(folder: Path, below: list[Resource]) -> list[Resource]:
         resources += render(place) if place.is_dir() else [Resource(_shown(place), v) for v in _documents(place)]
     for entry in kustomization.get("components", []):
         resources = _changed((folder / entry).resolve(), resources)
+    resources += [_made(made, folder) for made in kustomization.get("configMapGenerator", [])]
     for patch in kustomization.get("patches", []):
         _patch(resources, patch, file)
     for image in kustomization.get("images", []):
@@ -93,6 +96,21 @@ def _documents(file: Path) -> list[dict[str, Any]]:
         raise InputError(f"{file}: no YAML: {' '.join(str(error).split())}") from error
     # A YAML alias is one object in several places, which a patch of one place must not share.
     return [json.loads(json.dumps(value)) for value in values if value]
+
+
+def _made(made: dict[str, Any], folder: Path) -> Resource:
+    """A ConfigMap of files; its name stays as it is, since a hash at its end would be another with each change."""
+    file, options = folder / "kustomization.yaml", made.get("options", {})
+    if set(made) - _MADE or set(options) - _OPTIONS or options.get("disableNameSuffixHash") is not True:
+        raise InputError(
+            f"{file}: configMapGenerator: allowed are a name, files and options with disableNameSuffixHash: true"
+        )
+    try:
+        data = {name: (folder / name).read_text(encoding="utf-8") for name in made.get("files", [])}
+    except OSError as error:
+        raise InputError(f"{file}: configMapGenerator: {error.filename}: {error.strerror}") from error
+    metadata = {"name": made["name"], **({"labels": options["labels"]} if "labels" in options else {})}
+    return Resource(_shown(file), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
 
 def _patch(resources: list[Resource], patch: dict[str, Any], file: Path) -> None:

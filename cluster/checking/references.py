@@ -49,6 +49,8 @@ def reference_faults(
             yield from _need(known, resource.file, f"{where}.serviceName", "Service", spec.get("serviceName"))
         if resource.value["kind"] == "Service":
             yield from _selected(resource, [p for r in (*beside, *resources) for p in pods(r)])
+        if resource.value["kind"] == "PodMonitor":
+            yield from _scraped(resource, [p for r in (*beside, *resources) for p in pods(r)])
         claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
         for pod in pods(resource):
             yield from _of_pod(pod, known, secrets, claims)
@@ -115,13 +117,35 @@ def _selected(service: Resource, there: Iterable[PodSpec]) -> Iterator[Fault]:
     if not chosen:
         yield Fault(service.file, f"{service.name}.spec.selector", f"no pod has the labels {spec['selector']}")
         return
-    ports = [port for pod in chosen for _, container in pod.containers() for port in container.get("ports", [])]
-    names = {port.get("name") for port in ports} | {port["containerPort"] for port in ports}
+    names = _port_names(chosen)
     for port in spec["ports"]:
         if port.get("targetPort", port["port"]) not in names:
             yield Fault(
                 service.file, f"{service.name}.spec.ports.{port.get('name')}", "no container has its targetPort"
             )
+
+
+def _scraped(monitor: Resource, there: Iterable[PodSpec]) -> Iterator[Fault]:
+    """A PodMonitor finds pods; each of its ports is one of theirs, and none of them is left out."""
+    spec, where = monitor.value["spec"], f"{monitor.name}.spec"
+    wanted = spec.get("selector", {}).get("matchLabels", {})
+    chosen = [pod for pod in there if wanted.items() <= pod.labels.items()] if wanted else []
+    if not chosen:
+        yield Fault(monitor.file, f"{where}.selector", f"no pod has the labels {wanted}")
+        return
+    ports = [endpoint.get("port") for endpoint in spec.get("podMetricsEndpoints", [])]
+    for port in ports:
+        if port not in _port_names(chosen):
+            yield Fault(monitor.file, f"{where}.podMetricsEndpoints.{port}", "no container has a port of this name")
+    for pod in chosen:
+        if not _port_names([pod]) & set(ports):
+            yield Fault(monitor.file, f"{where}.podMetricsEndpoints", f"{pod.where} has none of the ports {ports}")
+
+
+def _port_names(chosen: Iterable[PodSpec]) -> set[Any]:
+    """Names and numbers of the ports of pods."""
+    ports = [port for pod in chosen for _, container in pod.containers() for port in container.get("ports", [])]
+    return {port.get("name") for port in ports} | {port["containerPort"] for port in ports}
 
 
 def _twice(resources: Iterable[Resource]) -> Iterator[Fault]:

@@ -1,8 +1,8 @@
-"""Objects against the schemas of Kubernetes (from the package kubernetes-validate), Ray's against a list of ours.
+"""Objects against the schemas of Kubernetes (from the package kubernetes-validate), operators' against lists of ours.
 
 No package ships the schemas of KubeRay. What is checked of a RayCluster and a RayJob: that its fields are among those
 of operator 1.7, that the rules hold by which the operator refuses one, and that its pods fit Kubernetes' own schema of
-a pod.
+a pod. Of the Prometheus operator's kinds a PodMonitor is known.
 """
 
 from __future__ import annotations
@@ -38,12 +38,22 @@ _JOB = {
     *("entrypointResources", "jobId", "managedBy", "metadata", "preRunningDeadlineSeconds", "runtimeEnvYAML"),
     *("shutdownAfterJobFinishes", "suspend", "ttlSecondsAfterFinished"),
 }
+_MONITOR = {
+    *("attachMetadata", "jobLabel", "labelLimit", "namespaceSelector", "podMetricsEndpoints", "podTargetLabels"),
+    *("sampleLimit", "scrapeClass", "selector", "targetLimit"),
+}
+_ENDPOINT = {
+    *("honorLabels", "honorTimestamps", "interval", "metricRelabelings", "params", "path", "port", "portNumber"),
+    *("relabelings", "scheme", "scrapeTimeout"),
+}
 
 
 def schema_faults(resource: Resource, ray_version: str) -> Iterator[Fault]:
     """What does not fit of an object; ``ray_version`` is that of constraints.txt."""
     value = resource.value
-    if value.get("apiVersion") != "ray.io/v1":
+    if (value.get("apiVersion"), value["kind"]) == ("monitoring.coreos.com/v1", "PodMonitor"):
+        yield from _monitor(resource, value["spec"])
+    elif value.get("apiVersion") != "ray.io/v1":
         yield from _kubernetes(resource, value)
     elif value["kind"] == "RayCluster":
         yield from _cluster(resource, value["spec"], ray_version)
@@ -101,6 +111,12 @@ def _job(resource: Resource, spec: dict[str, Any]) -> Iterator[Fault]:
     yield from _template(resource, spec.get("submitterPodTemplate"), ".spec.submitterPodTemplate")
 
 
+def _monitor(resource: Resource, spec: dict[str, Any]) -> Iterator[Fault]:
+    yield from _fields(resource, spec, _MONITOR, ".spec", "a PodMonitor")
+    for number, endpoint in enumerate(spec.get("podMetricsEndpoints", [])):
+        yield from _fields(resource, endpoint, _ENDPOINT, f".spec.podMetricsEndpoints[{number}]", "a PodMonitor")
+
+
 def _template(resource: Resource, template: dict[str, Any] | None, where: str) -> Iterator[Fault]:
     if not template:
         yield Fault(resource.file, resource.name + where, "is not there")
@@ -108,10 +124,12 @@ def _template(resource: Resource, template: dict[str, Any] | None, where: str) -
     yield from _kubernetes(resource, {"apiVersion": "v1", "kind": "PodTemplate", "template": template}, f"{where}: ")
 
 
-def _fields(resource: Resource, value: dict[str, Any], allowed: set[str], where: str) -> Iterator[Fault]:
+def _fields(
+    resource: Resource, value: dict[str, Any], allowed: set[str], where: str, who: str = "KubeRay 1.7"
+) -> Iterator[Fault]:
     for key in sorted(set(value) - allowed):
         yield Fault(
-            resource.file, f"{resource.name}{where}.{key}", f"KubeRay 1.7 has no such field; it has {sorted(allowed)}"
+            resource.file, f"{resource.name}{where}.{key}", f"{who} has no such field; it has {sorted(allowed)}"
         )
 
 

@@ -26,7 +26,8 @@ def test_a_file_of_ours_has_no_fault(path: Path) -> None:
 def test_texts_hold_no_secret_and_no_command_that_would_be_refused() -> None:
     assert [str(fault) for fault in check.written_faults()] == []
     found = [c for file in ("cluster/README.md", "k8s/README.md") for c in commands((ROOT / file).read_text())]
-    assert {command.split()[0] for command in found} == {"jobs/train.py", "jobs/refine.py", "jobs/ingest.py"}
+    jobs = {"jobs/train.py", "jobs/refine.py", "jobs/ingest.py", "jobs/status.py"}
+    assert {command.split()[0] for command in found} == jobs
 
 
 def test_all_kinds_are_there_and_the_jobs_come_from_one_template() -> None:

@@ -24,6 +24,7 @@ from stargan_ray.runtime.run import Run
 ROOT = Path(__file__).parents[2]
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 _SAMPLE = re.compile(r"^(ray_stargan\w+)\{(.*)\} (\S+)$", re.MULTILINE)
+_ELSEWHERE = re.compile("gpu|gram|failure")  # of nodes with a GPU, or where a worker has died
 
 
 @pytest.fixture
@@ -41,19 +42,28 @@ def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[int]:
         "local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
         _metrics_export_port=found, _system_config={"metrics_report_interval_ms": 1000},
     )  # fmt: skip
+    end = time.monotonic() + 240
+    while "ray_node_cpu_utilization" not in page(found):
+        # A process that finds no agent on its node for a while exports nothing for the rest of its life.
+        assert time.monotonic() < end
+        time.sleep(0.5)
     yield found
     ray.shutdown()
 
 
-def scraped(port: int) -> Samples:
-    """name -> (tags, value) of every metric of ours; nothing while nobody answers."""
+def page(port: int) -> str:
+    """What Prometheus gets; nothing while nobody answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
+            return str(answer.read().decode())
     except OSError:
-        return {}
+        return ""
+
+
+def scraped(port: int) -> Samples:
+    """name -> (tags, value) of every metric of ours."""
     samples: Samples = {}
-    for name, tags, value in _SAMPLE.findall(text):
+    for name, tags, value in _SAMPLE.findall(page(port)):
         samples.setdefault(name, []).append((dict(re.findall(r'(\w+)="([^"]*)"', tags)), float(value)))
     return samples
 
@@ -110,6 +120,10 @@ def test_what_the_loop_reports_is_at_rays_metrics_port(port: int, tmp_path: Path
     records.metrics.remote(40, {"speed/images_per_second": 60.0})
     awaited(port, lambda found: told(found, "step") == 40 and told(found, "images_per_second") == 60)
     assert ray.get(records.close.remote("FINISHED"))
+    dashboard = (ROOT / "k8s/components/monitoring/stargan-ray.json").read_text(encoding="utf-8")
+    of_nodes = {name for name in re.findall(r"(ray_node_\w+)\{", dashboard) if not _ELSEWHERE.search(name)}
+    assert len(of_nodes) >= 6
+    assert of_nodes <= set(re.findall(r"^(\w+)\{", page(port), re.MULTILINE))
 
 
 def test_without_ray_none_of_it_is_loaded(tmp_path: Path) -> None:
