@@ -86,12 +86,12 @@ def lose(dataset: Dataset, out: Path, lost: int, end: str) -> tuple[str, float, 
 @pytest.mark.parametrize(
     ("lost", "end", "expected", "bound_s"),
     [
-        (1, "killed", r"gives no sign of life since step 3 \(training\): stopped or dead", 6),
-        (1, "stopped", r"gives no sign of life since step 3 \(training\): stopped or dead", TIMEOUT_S + 6),
-        (1, "slow", r"is alive but did not come: it is in step 3 \(training\)", TIMEOUT_S + 6),
-        (1, "failed", r"ended in step 3: the disk is gone", 6),
-        (0, "killed", r"which keeps the signs of all, does not answer: stopped, dead or cut off", 6),
-        (0, "stopped", r"which keeps the signs of all, does not answer: stopped, dead or cut off", TIMEOUT_S + 6),
+        (1, "killed", r"gives no sign of life since step 3 \(training\): stopped or dead", 30),
+        (1, "stopped", r"gives no sign of life since step 3 \(training\): stopped or dead", TIMEOUT_S + 30),
+        (1, "slow", r"is alive but did not come: it is in step 3 \(training\)", TIMEOUT_S + 30),
+        (1, "failed", r"ended in step 3: the disk is gone", 30),
+        (0, "killed", r"which keeps the signs of all, does not answer: stopped, dead or cut off", 30),
+        (0, "stopped", r"which keeps the signs of all, does not answer: stopped, dead or cut off", TIMEOUT_S + 30),
     ],
 )
 def test_the_lost_worker_is_named(
@@ -104,4 +104,4 @@ def test_the_lost_worker_is_named(
     if end in ("stopped", "slow"):  # said before the time-out too, at which NCCL would end the process
         log = (tmp_path / f"log-{1 - lost}").read_text()
         named = "every worker is alive and in this step" if end == "slow" else rf"{who},? {expected}"
-        assert re.fullmatch(rf"step 3 takes \d s \(training\): {named}.*\n", log), log
+        assert re.fullmatch(rf"step 3 takes \d+ s \(training\): {named}.*\n", log), log
