@@ -18,6 +18,13 @@ _PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNode
 _HEAD_ID, _HEAD_TYPE = "f" * 51 + "00000", "ray.head.default"
 _NO_COMMANDS = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
 _NO_COMMANDS += ("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files")
+_ASK_FOR_ONE = """
+from stargan_ray.runtime.cluster import start_ray
+from stargan_ray.runtime.room import Need, require_room
+start_ray()
+require_room(Need("x", 1, 1))
+print("it is there")
+"""
 
 
 @pytest.fixture
@@ -67,14 +74,27 @@ def growing(tmp_path: Path) -> Iterator[Bed]:
 
 @pytest.mark.slow
 def test_machines_come_when_they_are_asked_for_and_go_when_they_are_idle(growing: Bed, tmp_path: Path) -> None:
-    ingest = ("jobs/ingest.py", "faces", "--faces.people", "12", "--faces.size", "32", "--out")
-    wide = growing.on(
-        growing.nodes[0], "python", *ingest, str(tmp_path / "wide"), "--parallel", "2",
-        RAY_ADDRESS=f"{growing.nodes[0].address}:6379", STARGAN_WAIT_FOR_NODES_S="0",
-    )  # fmt: skip
-    assert wide.returncode == 2
-    assert "1 CPUs are needed, the Ray cluster has 0" in wide.stderr
+    head, ingest = growing.nodes[0], ("jobs/ingest.py", "faces", "--faces.people", "12", "--faces.size", "32", "--out")
+    there = {"RAY_ADDRESS": f"{head.address}:6379"}
+    refused = growing.on(
+        head, "python", *ingest, str(tmp_path / "none"), "--parallel", "2", STARGAN_WAIT_FOR_NODES_S="0", **there
+    )
+    assert refused.returncode == 2
+    assert "1 CPUs are needed, the Ray cluster has 0" in refused.stderr
+
+    # By itself: Ray Data takes back whatever was asked for when it ends.
+    asked = growing.on(head, "python", "-c", _ASK_FOR_ONE, **there)
+    assert asked.stdout == "it is there\n", asked.stderr
+    assert "waiting for machines, at most 600 s (STARGAN_WAIT_FOR_NODES_S): 1 CPUs are needed" in asked.stderr
+    wait_until(lambda: growing.alive() == 1, 60, "the machine is given back when nobody uses it")
+
+    limited = growing.on(
+        head, "python", "-c", _ASK_FOR_ONE.replace("1, 1", "9, 1"), STARGAN_WAIT_FOR_NODES_S="8", **there
+    )
+    assert (
+        "InputError: x: 9 CPUs are needed, the Ray cluster has 0 after 8 s (STARGAN_WAIT_FOR_NODES_S)" in limited.stderr
+    )
+
     done = growing.submit(*ingest, str(tmp_path / "faces"))
     assert done.status == 0, done.said
-    assert "waiting for machines, at most 600 s (STARGAN_WAIT_FOR_NODES_S): " in done.said
-    wait_until(lambda: growing.alive() == 1, 120, "the machine is given back")
+    assert (tmp_path / "faces/manifest.json").is_file()
