@@ -5,7 +5,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup demo demo-long test test-long check cluster-check format bench clean
+.PHONY: setup demo demo-long test test-long test-cluster check cluster-check format bench clean
 
 setup: .venv/ready
 
@@ -26,7 +26,11 @@ test: .venv/ready
 	$(BIN)/python -m pytest -m 'not slow' --durations=15
 
 test-long: .venv/ready
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore tests/cluster
+
+# three Ray nodes on this machine, an S3 server and MLflow; some minutes
+test-cluster: .venv/ready
+	$(BIN)/python -m pytest tests/cluster --durations=0
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

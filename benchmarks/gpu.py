@@ -15,6 +15,7 @@ import copy
 import gc
 import json
 import statistics
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -26,12 +27,13 @@ from torch import Tensor, nn
 
 from measure import hardware  # isort: skip
 from textbook import TextbookV2  # isort: skip
+from stargan_ray.methods.base import fuse
 from stargan_ray.methods.stargan_v2 import StarGANv2
-from stargan_ray.models.fused import fuse
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.schedules import LinearDecay
 from stargan_ray.training.costs import costs
+from stargan_ray.training.graphs import GraphedStep
 from stargan_ray.training.loop import placed
 from stargan_ray.training.step import State, run_step
 from stargan_ray.training.worker import LocalWorker
@@ -74,27 +76,10 @@ def ours(
     def normal(_: str, width: int) -> Tensor:
         return torch.randn(batch, width, device=DEVICE)
 
-    def step() -> object:
-        return run_step(state, worker, [(content, normal)], ema=0.999, bf16=bf16)
-
-    return captured(step, optimizers) if graph else step
-
-
-def captured(step: Work, optimizers: dict[str, torch.optim.Optimizer]) -> Work:
-    """The whole iteration as one CUDA graph: what is left when the processor has nothing to say."""
-    for optimizer in optimizers.values():
-        for group in optimizer.param_groups:
-            group["capturable"] = True
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+    if graph:
+        graphed = GraphedStep(state, worker, 0.999, bf16)
+        return lambda: graphed([(content, normal)])
+    return lambda: run_step(state, worker, [(content, normal)], ema=0.999, bf16=bf16)
 
 
 WAYS: dict[str, Callable[[int, int], Work]] = {
@@ -164,10 +149,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, choices=(64, 128, 256))
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--benchmark", action=argparse.BooleanOptionalAction, default=True, help="of cuDNN")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "gpu.json"))
     given = parser.parse_args()
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = given.benchmark
     gflop = costs(recipe_named(f"stargan-v2-{given.size}"), DOMAINS, {}).gflop
     ceiling = matrix_ceiling()
     print(f"{torch.cuda.get_device_name()}: bf16 matrix product {ceiling:.0f} TFLOP/s", flush=True)
@@ -183,7 +169,7 @@ def main() -> None:
             rows.append(row)
             print({k: v for k, v in row.items() if k != "seconds"}, flush=True)
             record = {
-                "command": "python benchmarks/gpu.py",
+                "command": "python benchmarks/gpu.py " + " ".join(sys.argv[1:]),
                 "commit": commit(),
                 "hardware": hardware() | {"gpu": torch.cuda.get_device_name()},
                 "ceiling_tflop_per_second": ceiling,

@@ -4,8 +4,8 @@
     python benchmarks/gpu_train.py stargan-v2-id-64 --data data/faces --out runs/id --seconds 200 \
         --helper identity=models/identity --set data.shape.batch=16 --set train.precision=bf16
 
-The first steps tell how fast this machine is; the run then gets as many as fit the time, and everything of the recipe
-that counts steps is stretched alike. Written are <out>/run.json (records of the run, the recipe as it was run) and
+The first steps tell how fast this machine is; the run then gets as many as fit the time, at most the recipe's (or
+those of --steps), and everything of the recipe that counts steps shrinks or grows alike. Written are <out>/run.json
 <out>/evaluation.json; the checkpoints lie under <out>/run.
 """
 
@@ -57,6 +57,9 @@ class Lines:
         now = time.perf_counter() - self.began
         self.seconds.append((step, now))
         self.found.append({"step": step, "seconds": round(now, 2), **values})
+
+    def measured(self, rank: int, values: Mapping[str, float]) -> None:
+        """Forget."""
 
     def image(self, step: int, name: str, png: bytes) -> None:  # noqa: ARG002 - the last one is enough
         """Keep the last."""
@@ -149,18 +152,21 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--seconds", type=float, default=0.0, help="0 = the recipe's own steps")
+    parser.add_argument("--benchmark", action="store_true", help="let cuDNN choose its algorithms by trial")
+    parser.add_argument("--steps", type=int, default=0, help="stretch the recipe to so many first; 0 = its own")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--helper", action="append", default=[])
     parser.add_argument("--init", default="", help="model or run to start from")
     parser.add_argument("--judge", action="append", default=[], help="expression=…, identity=…: judge a translator")
     given = parser.parse_args()
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = given.benchmark
     recipe = override(recipe_named(given.recipe), parsed(given.set))
+    recipe = stretched(recipe, given.steps) if given.steps else recipe
     if given.seconds:
         began = time.perf_counter()
         each = probed(recipe, given)
         left = given.seconds - (time.perf_counter() - began)
-        recipe = stretched(recipe, max(_PROBE, int(left / each)))
+        recipe = stretched(recipe, min(recipe.train.steps, max(_PROBE, int(left / each))))
         print(f"{given.out}: {each * 1e3:.2f} ms a step, {recipe.train.steps} steps", flush=True)
     began = time.perf_counter()
     run = run_of(recipe, given, "run")

@@ -47,18 +47,22 @@ RAY = {
     "data/pipeline.py",
     "runtime/cluster.py",
     "runtime/launch.py",
+    "runtime/ray_worker.py",
     "runtime/records.py",
     "runtime/restarts.py",
     "runtime/ingest.py",
     "runtime/block_pool.py",
     "runtime/inspect.py",
+    "runtime/room.py",
     "runtime/demo.py",  # the version, for the report
+    "runtime/gauges.py",
     "runtime/search.py",
     "runtime/search_room.py",
     "runtime/search_scheduler.py",
     "runtime/search_trial.py",
     "runtime/search_watch.py",
     "runtime/searcher.py",
+    "runtime/troubles.py",
 }
 MLFLOW = {
     "runtime/lookup.py",

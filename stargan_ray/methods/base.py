@@ -7,12 +7,16 @@ device, rank or file. The loop freezes what a phase does not update.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from stargan_ray import schedules
 
 # What a plan delivers for one step, on the device, this rank's share. Images are float in [-1, 1], (b, 3, H, W).
 # Domain plan: source, source_label (b,), target_label (b,), reference, reference2 (images of the target domain), and
@@ -22,11 +26,32 @@ Batch = Mapping[str, Tensor]
 Networks = Mapping[str, Any]  # name -> module (or its DDP wrapper while a phase updates it): callables
 
 
+class Weight(float):
+    """The weight of a term in an iteration that is recorded: the number of now, and the tensor that later ones fill."""
+
+    tensor: Tensor
+
+    @classmethod
+    def of(cls, value: float, tensor: Tensor) -> Weight:
+        """Both of them."""
+        weight = cls(value)
+        weight.tensor = tensor
+        return weight
+
+    def __neg__(self) -> Weight:
+        return Weight.of(-float(self), -self.tensor)
+
+
 class Term(NamedTuple):
     """One loss term: its raw value (a scalar tensor) and the weight it has at this step."""
 
     value: Tensor
     weight: float = 1.0
+
+    @property
+    def weighted(self) -> Tensor:
+        """Value times weight."""
+        return self.value * (self.weight.tensor if isinstance(self.weight, Weight) else self.weight)
 
 
 Terms = dict[str, Term]
@@ -47,12 +72,19 @@ class Step:
             (seed, step, name, position in the global batch), so that they do not depend on the number of workers.
         gather: this worker's (b, …) -> that of all workers (B, …), in the order of the global batch, with gradients.
         scratch: lives for one step; phases of the step share work through it.
+        weights: schedule -> the tensor that holds its value, where the iteration is recorded (training/graphs.py).
     """
 
     index: int
     normal: Callable[[str, int], Tensor]
     gather: Callable[[Tensor], Tensor] = _alone
     scratch: dict[str, Tensor] = field(default_factory=dict)
+    weights: Mapping[Any, Tensor] | None = None
+
+    def weight(self, schedule: Callable[[int], float]) -> float:
+        """What a schedule gives at this step."""
+        value = schedule(self.index)
+        return value if self.weights is None else Weight.of(value, self.weights[schedule])
 
     def uniform(self, name: str, width: int) -> Tensor:
         """(b, width) uniform numbers in [0, 1]: those of ``normal`` through their distribution function."""
@@ -145,6 +177,26 @@ class Target(NamedTuple):
     intensity: float = 1.0
     other: Target | None = None
     share: float = 0.0
+
+
+def period(method: Method) -> int:
+    """Steps after which the phases and penalties that are due repeat."""
+    penalties = (int(getattr(method, name, 1)) for name in ("r1_every", "gp_every"))
+    return math.lcm(*(phase.every for phase in method.phases()), *penalties)
+
+
+def fuse(network: nn.Module) -> nn.Module:
+    """Let every block of a network that can (models/fused.py) use its compiled form; returns the network."""
+    for module in network.modules():
+        if hasattr(module, "fused"):
+            module.fused = True  # type: ignore[assignment]
+    return network
+
+
+def schedules_of(method: Method) -> list[Callable[[int], float]]:
+    """The schedules among a method's fields."""
+    values = [getattr(method, each.name) for each in dataclasses.fields(method)]  # type: ignore[arg-type]
+    return [value for value in values if type(value).__module__ == schedules.__name__]
 
 
 @runtime_checkable

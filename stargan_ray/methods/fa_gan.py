@@ -197,7 +197,7 @@ class FAGANStyle(CodeTranslator):
         }
         if penalised:
             terms["r1"] = Term(losses.r1_penalty(on_real, real), self.lambda_r1 * self.r1_every)
-        if guidance := self.lambda_cls(step.index):
+        if guidance := step.weight(self.lambda_cls):
             terms["cls"] = Term(losses.classification(logits, label), guidance)
         return terms
 
@@ -211,7 +211,7 @@ class FAGANStyle(CodeTranslator):
         deformed, own = networks["attribute_encoder"](torch.cat([fake, source]), torch.cat([target, label])).chunk(2)
         logits = networks["discriminator"](fake)
         terms = {"adv": Term(losses.adversarial(_of_domain(logits, target), real=True))}
-        if guidance := self.lambda_cls(step.index):
+        if guidance := step.weight(self.lambda_cls):
             terms["cls"] = Term(losses.classification(logits, target), guidance)
         if self.lambda_rec:
             rebuilt = networks["generator"](made["map"], own, source)

@@ -49,6 +49,7 @@ class IdentityMethod:
     plan: ClassVar[str] = "identities"
     helpers: ClassVar[tuple[str, ...]] = ()
     clip_value: ClassVar[float] = 0.0
+    dynamic: ClassVar[bool] = True  # how many triplets there are depends on the embeddings
 
     backbone: str = "xception"
     width: float = 1.0

@@ -226,7 +226,7 @@ class StarGANv2(CodeTranslator):
         if penalised:
             weight = self.lambda_r1 * self.r1_every
             terms["r1"] = Term(losses.r1_penalty(on_real, real), weight)
-        if guidance := self.lambda_cls(step.index):
+        if guidance := step.weight(self.lambda_cls):
             terms["cls"] = Term(losses.classification(logits, batch["source_label"]), guidance)
         return terms
 
@@ -239,9 +239,9 @@ class StarGANv2(CodeTranslator):
         terms = {}
         logits = networks["discriminator"](fake, embedding)
         terms["adv"] = Term(losses.adversarial(_of_domain(logits, batch["target_label"]), real=True))
-        if guidance := self.lambda_cls(step.index):
+        if guidance := step.weight(self.lambda_cls):
             terms["cls"] = Term(losses.classification(logits, batch["target_label"]), guidance)
-        if diversity := self.lambda_ds(step.index):
+        if diversity := step.weight(self.lambda_ds):
             with torch.no_grad():
                 second = generator(batch["source"], other, embedding)
             terms["ds"] = Term(losses.l1(fake, second), -diversity)

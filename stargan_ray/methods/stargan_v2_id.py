@@ -66,7 +66,7 @@ class StarGANv2Identity(StarGANv2):
 
     def extra_terms(self, networks: Networks, batch: Batch, step: Step, fake: Tensor) -> Terms:
         """λ_id · L_id; the gradient passes through the frozen f to the fake."""
-        weight = self.lambda_id(step.index)
+        weight = step.weight(self.lambda_id)
         if not weight:
             return {}
         distance = losses.identity_distance(self.embedding(networks, batch, step), networks["identity"](fake))

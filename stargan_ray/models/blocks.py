@@ -49,18 +49,27 @@ class ResidualBlock(nn.Module):
     """Pre-activation residual block: norm, act, conv, pool, norm, act, conv; the sum divided by √2.
 
     The shortcut is a 1×1 convolution without bias where channels change, then the pool.
-    Shapes: (b, n_in, H, W) -> (b, n_out, H/2, W/2) with ``downsample``, else (b, n_out, H, W).
+    Shapes: (b, n_in, H, W) -> (b, n_out, H/2, W/2) with ``downsample``, else (b, n_out, H, W). ``conv`` is the kind of
+    its convolutions.
     """
 
-    def __init__(self, n_in: int, n_out: int, *, normalize: bool = False, downsample: bool = False) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        normalize: bool = False,
+        downsample: bool = False,
+        conv: type[nn.Conv2d] = nn.Conv2d,
+    ) -> None:
         super().__init__()
         self.downsample = downsample
         self.fused = False
-        self.conv1 = nn.Conv2d(n_in, n_in, 3, padding=1)
-        self.conv2 = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.conv1 = conv(n_in, n_in, 3, padding=1)
+        self.conv2 = conv(n_in, n_out, 3, padding=1)
         self.norm1 = nn.InstanceNorm2d(n_in, affine=True) if normalize else nn.Identity()
         self.norm2 = nn.InstanceNorm2d(n_in, affine=True) if normalize else nn.Identity()
-        self.shortcut = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
+        self.shortcut = conv(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
 
     def _pool(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 2) if self.downsample else x

@@ -34,14 +34,6 @@ def compiled() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return torch.compile(modulated, dynamic=True)
 
 
-def fuse(network: nn.Module) -> nn.Module:
-    """Let every block of a network that can use the compiled form use it; returns the network."""
-    for module in network.modules():
-        if hasattr(module, "fused"):
-            module.fused = True  # type: ignore[assignment]
-    return network
-
-
 def norm_activation(norm: nn.Module, x: Tensor, *, fused: bool) -> Tensor:
     """LeakyReLU of an affine instance norm, or of nothing where ``norm`` is the identity."""
     if fused and isinstance(norm, nn.InstanceNorm2d):

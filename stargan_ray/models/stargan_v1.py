@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stargan_ray.models.blocks import DomainAxes
+from stargan_ray.models.conv import CriticConv2d
 from stargan_ray.models.stargan_v2 import Compose
 
 
@@ -116,9 +117,9 @@ class Discriminator(nn.Module):
     def __init__(self, size: int, domains: int, *, first: int = 64, largest: int = 2048, layers: int = 6) -> None:
         super().__init__()
         widths = [3, *(min(largest, first << layer) for layer in range(layers))]
-        self.layers = nn.ModuleList([nn.Conv2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(widths)])
-        self.patches = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
-        self.classes = nn.Conv2d(widths[-1], domains, size >> layers, bias=False)
+        self.layers = nn.ModuleList([CriticConv2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(widths)])
+        self.patches = CriticConv2d(widths[-1], 1, 3, padding=1, bias=False)
+        self.classes = CriticConv2d(widths[-1], domains, size >> layers, bias=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """How real each patch looks, and which domain the image shows."""

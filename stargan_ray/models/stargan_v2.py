@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stargan_ray.models.blocks import AdaINBlock, DomainAxes, DomainLinear, ResidualBlock, he_init
+from stargan_ray.models.conv import CriticConv2d
 from stargan_ray.models.fused import norm_activation
 
 Compose = Literal["image", "mask"]
@@ -162,9 +163,10 @@ class _Critic(nn.Module):
         super().__init__()
         widths = stage_widths(size // patch, 4, first, largest)
         self.patch = patch
-        self.stem = nn.Conv2d(3 * patch**2, first, 3, padding=1)
-        self.blocks = nn.ModuleList([ResidualBlock(a, b, downsample=True) for a, b in itertools.pairwise(widths)])
-        self.last = nn.Conv2d(widths[-1], widths[-1], 4)
+        self.stem = CriticConv2d(3 * patch**2, first, 3, padding=1)
+        pairs = itertools.pairwise(widths)
+        self.blocks = nn.ModuleList([ResidualBlock(a, b, downsample=True, conv=CriticConv2d) for a, b in pairs])
+        self.last = CriticConv2d(widths[-1], widths[-1], 4)
         self.width = widths[-1]
 
     def features(self, image: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stargan_ray.data.pipeline import said_plainly
-from stargan_ray.runtime.cluster import require_cpus, start_ray
+from stargan_ray.runtime.cluster import start_ray
+from stargan_ray.runtime.room import Need, require_room
 
 Tool = TypeVar("Tool")
 
@@ -71,12 +72,12 @@ def _in_ray(work: Work[Any], starts: Sequence[int], parallel: int) -> Iterator[i
     start_ray()
     import ray
 
-    require_cpus(parallel, f"--parallel {parallel}")
+    require_room(Need(f"--parallel {parallel}", parallel, 1))
     # Blocks that are there already need no reading task, which would want a CPU of its own.
     done = ray.data.from_arrow([pa.table({"start": [start]}) for start in starts]).map_batches(
         _Actor,
         fn_constructor_args=(work,),
-        compute=ray.data.ActorPoolStrategy(size=parallel),
+        compute=ray.data.ActorPoolStrategy(size=min(parallel, len(starts))),
         batch_size=None,
         num_cpus=1,
         num_gpus=1 if ray.cluster_resources().get("GPU", 0) >= parallel else 0,

@@ -6,20 +6,14 @@ import logging
 import os
 import socket
 import threading
+from urllib.parse import urlsplit
 
 from stargan_ray.data import storage
 from stargan_ray.errors import InputError
 
-# What workers of a running cluster need to reach storage and each other. Keys are not among it, since the
-# dashboard shows a job's environment: nodes have their own credentials.
-_PASSED_ON = (
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "GLOO_SOCKET_IFNAME",
-    "NCCL_SOCKET_IFNAME",
-)
+# What workers of a running cluster need to reach storage and records. Keys are not among it, since the dashboard
+# shows a job's environment: nodes have their own credentials. Nor is a network interface: each node names its own.
+_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "MLFLOW_TRACKING_URI")
 _QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -31,6 +25,8 @@ _QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
     # Threads that wait by spinning cost a training step several times its length where decoding wants the core.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # What a submitted job is told may be told to its workers once more; Ray refuses that otherwise.
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
     # Ray's own default puts its workers behind every other program of a laptop.
     "RAY_worker_niceness": "0",
 }
@@ -61,7 +57,7 @@ def _start(dashboard: bool) -> None:
         return
     address = os.environ.get("RAY_ADDRESS", "")
     _probe(address)
-    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if name in os.environ} | {storage.KNOWN: "1"}
+    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if _fit_for_others(name)} | {storage.KNOWN: "1"}
     # Without "local" Ray would look for the last cluster that was started here, and wait for it if it is dead.
     own = {} if address else {"address": "local", "include_dashboard": dashboard}
     import ray.data  # sets up its own logging when imported, so the level comes after
@@ -73,18 +69,13 @@ def _start(dashboard: bool) -> None:
         raise _unanswered(address, error) from error
 
 
-def require_cpus(count: float, who: str) -> None:
-    """Fail now where Ray would wait without a word for CPUs that the cluster does not have.
-
-    Args:
-        count: CPUs needed at the same time.
-        who: needs them and how to need less; the start of the error.
-    """
-    import ray
-
-    there = ray.cluster_resources().get("CPU", 0)
-    if there < count:
-        raise InputError(f"{who}: {count:g} CPUs are needed, the Ray cluster has {there:g}")
+def _fit_for_others(name: str) -> bool:
+    """Whether a variable is set to what holds on other machines too, and may be seen in the dashboard."""
+    value = os.environ.get(name)
+    if value is None or name != "MLFLOW_TRACKING_URI":
+        return value is not None
+    parts = urlsplit(value)  # a file is this machine's; an address may hold an account
+    return parts.scheme in ("http", "https") and "@" not in parts.netloc
 
 
 def _probe(address: str) -> None:

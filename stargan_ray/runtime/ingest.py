@@ -15,8 +15,9 @@ from stargan_ray.data.manifest import Manifest
 from stargan_ray.data.units import Source, Task, Written
 from stargan_ray.data.writing import map_here, write_dataset
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.cluster import require_cpus, start_ray
+from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.progress import display
+from stargan_ray.runtime.room import Need, cpus_now, require_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +99,8 @@ def _ray_map(
         start_ray()
         import ray
 
-        require_cpus(1, "a task that reads or draws (no node has a whole CPU)")
-        blocks = _blocks(len(tasks), parallel or int(ray.cluster_resources()["CPU"]))
+        require_room(Need("a task that reads or draws", 1, 1))
+        blocks = _blocks(len(tasks), parallel or cpus_now())
         data = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=blocks)
         done = data.map(_call, fn_args=(function,), compute=ray.data.TaskPoolStrategy(size=parallel))
         for row in done.iter_rows():

@@ -24,8 +24,9 @@ from stargan_ray.errors import InputError
 from stargan_ray.evaluation.inspection_charts import charts
 from stargan_ray.evaluation.inspection_page import render
 from stargan_ray.evaluation.thumbnails import thumbnails
-from stargan_ray.runtime.cluster import require_cpus, start_ray
+from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.progress import display
+from stargan_ray.runtime.room import Need, require_room
 
 Ints = npt.NDArray[np.int64]
 _ROW = "row"
@@ -118,7 +119,7 @@ def _ray(dataset: Dataset, parts: list[Ints], parallel: int) -> Iterator[tuple[I
     start_ray()
     import ray
 
-    require_cpus(parallel, f"--parallel {parallel}")
+    require_room(Need(f"--parallel {parallel}", parallel, 1))
     # One block a piece; blocks that are there already need no reading task, which would want a CPU of its own.
     done = ray.data.from_arrow([pa.table({_ROW: rows}) for rows in parts]).map_batches(
         _Actor,

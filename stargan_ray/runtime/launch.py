@@ -9,7 +9,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,75 +18,26 @@ from rich.progress import Progress
 
 from stargan_ray.config import Recipe
 from stargan_ray.data import storage
-from stargan_ray.data.pipeline import RaySource
-from stargan_ray.data.plan import Plan
-from stargan_ray.data.shards import Dataset, open_dataset
-from stargan_ray.data.stream import Source
+from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import DivergedError, InputError
-from stargan_ray.runtime.cluster import require_cpus, start_ray
+from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
-from stargan_ray.runtime.records import ActorRecorder, Shown, make_tracking, start_actor
+from stargan_ray.runtime.ray_worker import reads_itself, resources_of, train_worker
+from stargan_ray.runtime.records import Shown, make_records, start_actor
 from stargan_ray.runtime.restarts import persistently
+from stargan_ray.runtime.room import Need, require_room
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.session import run_worker, thread_source
 from stargan_ray.runtime.starting import load_helpers
+from stargan_ray.runtime.troubles import in_a_line, telling
 from stargan_ray.training.loop import Outcome
-from stargan_ray.training.presence import LostWorkerError
 from stargan_ray.training.step import NonFiniteError
-from stargan_ray.training.worker import GroupWorker, LocalWorker
+from stargan_ray.training.worker import LocalWorker
 
 _RESIZE_S = 60.0  # between looks whether an elastic run has room for more workers: more of them cost a restart
-
-
-def ray_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
-    """Decode in Ray Data tasks."""
-    data, cpus = recipe.data, recipe.scale.cpus_per_reader
-    return RaySource(dataset, plan, lanes, data.size, data.cache_mib << 20, data.readers, cpus)
-
-
-def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
-    """One Ray Train worker."""
-    import ray
-    from ray.train.torch import get_device
-
-    run: Run = config["run"]
-    actor = config["records"]
-    if ray.get(actor.failure.remote())[0]:
-        return None  # started again after an error that will not go away
-    try:
-        worker = GroupWorker(get_device(), run.recipe.scale.timeout_s)
-        source = thread_source if _reads_itself(run.recipe) else ray_source
-        outcome = run_worker(run, worker, source, ActorRecorder(actor), _notice)
-    except (InputError, NonFiniteError) as error:
-        ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
-        raise
-    except LostWorkerError as error:
-        actor.note.remote(str(error))
-        raise
-    return vars(outcome)
-
-
-def _notice() -> str:
-    """What Ray knows of the end of this run's machines; its public question is a round of all workers."""
-    from ray.train.v2._internal.execution.context import get_train_context
-
-    info = get_train_context().preemption_context.preemption_info
-    return f"the machine of rank {', '.join(map(str, info.preempted_ranks))} is taken away" if info else ""
-
-
-def _reads_itself(recipe: Recipe) -> bool:
-    """Whether workers decode in a thread of their own: an elastic run on CPUs takes all of them for its workers."""
-    return recipe.scale.elastic and not recipe.scale.use_gpu
-
-
-def _of_a_worker(recipe: Recipe) -> dict[str, float]:
-    """What Ray reserves for a worker."""
-    scale = recipe.scale
-    reading = recipe.data.readers * scale.cpus_per_reader if _reads_itself(recipe) else 0.0
-    return {"CPU": scale.cpus_per_worker + reading} | ({"GPU": 1.0} if scale.use_gpu else {})
 
 
 def prepare() -> None:
@@ -112,17 +63,20 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
     start_ray()
     import ray
 
-    _require_room(run.recipe)
+    require_room(need_of(run.recipe))
     records = start_actor(run, data_hash)
-    status = "FAILED"
+    status, why = "FAILED", ""
     try:
         outcome = _watched(records, run, progress, stop)
         if failure := _failure(records):
             raise failure
         assert outcome, "a worker ended without an outcome or an error"
         status = "FINISHED" if outcome.finished else "KILLED"
+    except BaseException as error:
+        why = in_a_line(error)
+        raise
     finally:
-        ray.get(records.close.remote(status))
+        ray.get(records.close.remote(status, why))
         ray.kill(records)
     if not outcome.finished:
         raise KeyboardInterrupt
@@ -132,17 +86,22 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
 def fit_here(run: Run) -> Outcome:
     """Train a run in this process, without Ray; Ctrl-C as in ``fit``."""
     run, data_hash = check(run)
-    tracking = make_tracking(run, data_hash)
+    records = make_records(run, data_hash)
     device = "cuda" if run.recipe.scale.use_gpu else "cpu"
-    status = "FAILED"
+    status, why = "FAILED", ""
     try:
-        with _shown(run, None) as show, interrupts(tracking.request_stop):
-            outcome = run_worker(run, LocalWorker(device), thread_source, Shown(tracking, show))
+        with _shown(run, None) as show, interrupts(records.request_stop):
+            records.began(1)
+            outcome = run_worker(run, LocalWorker(device), thread_source, Shown(records, show))
         status = "FINISHED" if outcome.finished else "KILLED"
     except NonFiniteError as error:
-        raise DivergedError(str(error)) from error
+        why = str(error)
+        raise DivergedError(why) from error
+    except BaseException as error:
+        why = in_a_line(error)
+        raise
     finally:
-        tracking.close(status)
+        records.close(status, why)
     if not outcome.finished:
         raise KeyboardInterrupt
     return outcome
@@ -184,22 +143,15 @@ def _shown(run: Run, progress: Progress | None) -> Iterator[Show]:
         yield bar(shared, run.name, run.recipe.train.steps)
 
 
-def _require_room(recipe: Recipe) -> None:
-    """Fail now instead of waiting for ever: workers and one reader must fit at the same time."""
-    import ray
-
+def need_of(recipe: Recipe) -> Need:
+    """What a training needs at the same time, or it would wait for ever: its (fewest) workers, and one reader."""
     scale, least = recipe.scale, recipe.scale.workers[0]
-    beside = 0.0 if _reads_itself(recipe) else scale.cpus_per_reader
-    require_cpus(
-        least * _of_a_worker(recipe)["CPU"] + beside,
+    who = (
         f"scale.num_workers = {least} ({scale.cpus_per_worker:g} CPUs a worker, {scale.cpus_per_reader:g} "
-        "for a reader; lower --scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader)",
+        "for a reader; lower --scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader)"
     )
-    has = ray.cluster_resources()
-    if scale.use_gpu and has.get("GPU", 0) < least:
-        raise InputError(
-            f"scale.num_workers = {least} with scale.use_gpu needs as many GPUs, the cluster has {has.get('GPU', 0):g}"
-        )
+    beside = 0.0 if reads_itself(recipe) else scale.cpus_per_reader
+    return Need(who, least, resources_of(recipe)["CPU"], int(scale.use_gpu), beside)
 
 
 def _failure(records: Any) -> InputError | None:
@@ -226,13 +178,13 @@ def _trainer(run: Run, records: Any) -> Any:
     scale = run.recipe.scale
     filesystem, path = storage.resolve(storage.join(run.uri, "ray"))
     return TorchTrainer(
-        _train_worker,
+        train_worker,
         train_loop_config={"run": run, "records": records},
         scaling_config=ScalingConfig(
             num_workers=(scale.workers[0], scale.workers[-1]) if scale.elastic else scale.workers[0],
             elastic_resize_monitor_interval_s=_RESIZE_S,
             use_gpu=scale.use_gpu,
-            resources_per_worker=_of_a_worker(run.recipe),
+            resources_per_worker=resources_of(run.recipe),
         ),
         torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo", timeout_s=scale.timeout_s),
         # A name of its own each time: what continues is decided by our checkpoints alone.
@@ -241,6 +193,7 @@ def _trainer(run: Run, records: Any) -> Any:
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=scale.restarts),
+            callbacks=[telling(records)],
         ),
     )
 

@@ -15,12 +15,14 @@ from stargan_ray.data import storage
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.search_figures import schedules_figure
 from stargan_ray.runtime import launch
+from stargan_ray.runtime.heartbeat import Heartbeat
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.mlflow_store import tracking_uri
-from stargan_ray.runtime.population import Member, Population, evolve, member_run, scheduled, segment_length
+from stargan_ray.runtime.population import Member, Population, evolve, member_run, read_book, scheduled, segment_length
 from stargan_ray.runtime.search import Job, open_task, parameters, require_same, tags_of
 from stargan_ray.runtime.search_record import SearchRecord
 from stargan_ray.runtime.search_room import room_for
+from stargan_ray.runtime.troubles import in_a_line
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ def search_schedule(
     at_once = min(room.at_once, population.members)
     say(f"{population.members} schedules, {population.segments} segments of {every} steps; {room.said}")
     fresh = not storage.exists(storage.join(task.uri, "population.json"))
-    record = SearchRecord(job.name, {**parameters(job, task), **vars(population)}, tags_of(job, task), fresh=fresh)
-    status, files = "FAILED", dict[str, bytes]()
+    heartbeat = Heartbeat(task.uri, every * population.segments, step=every * len(read_book(task.uri)))
+    told_first = {**parameters(job, task), **vars(population)}
+    record = SearchRecord(job.name, told_first, tags_of(job, task), heartbeat, fresh=fresh)
+    status, why, files = "FAILED", "", dict[str, bytes]()
 
     def told(number: int, members: list[Member]) -> None:
         best = max(members, key=lambda member: member.score)
@@ -85,8 +89,11 @@ def search_schedule(
     except KeyboardInterrupt:
         status = "KILLED"
         raise
+    except Exception as error:
+        why = in_a_line(error)
+        raise
     finally:
-        record.close(status, files)
+        record.close(status, files, why)
 
 
 def _files(job: Job, segments: list[list[Member]], best: Member, every: int) -> dict[str, bytes]:

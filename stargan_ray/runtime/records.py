@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import stargan_ray
 from stargan_ray.config import flatten
+from stargan_ray.runtime.gauges import RunGauges, WorkerGauges
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.progress import Show
-from stargan_ray.runtime.records_actor import RecordsActor
+from stargan_ray.runtime.records_actor import Described, RecordsActor
 from stargan_ray.runtime.run import Run
-from stargan_ray.runtime.tracking import Tracking
 
 SPOOL = Path("runs/spool")
 
@@ -25,12 +25,22 @@ class ActorRecorder:
     """A worker's recorder: sends and goes on; the answer to a question is picked up when it is there."""
 
     actor: Any
+    run: str
     asked: Any = None
     stop: bool = False
+    gauges: WorkerGauges = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what exports this worker's numbers."""
+        self.gauges = WorkerGauges(self.run)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """See ``Recorder``."""
         self.actor.metrics.remote(step, dict(values))
+
+    def measured(self, rank: int, values: Mapping[str, float]) -> None:
+        """See ``Recorder``."""
+        self.gauges.measured(rank, values)
 
     def image(self, step: int, name: str, png: bytes) -> None:
         """See ``Recorder``."""
@@ -38,7 +48,7 @@ class ActorRecorder:
 
     def note(self, message: str) -> None:
         """See ``Recorder``."""
-        self.actor.note.remote(message)
+        self.actor.trouble.remote(message)
 
     def stop_requested(self) -> bool:
         """See ``Recorder``."""
@@ -51,16 +61,17 @@ class ActorRecorder:
         return self.stop
 
 
-def make_tracking(run: Run, data_hash: str) -> Tracking:
+def make_records(run: Run, data_hash: str) -> RecordsActor:
     """The writer of the run's records in this process."""
-    params, tags, fresh = _described(run, data_hash)
-    return Tracking(run.name, params, tags, spool=SPOOL, fresh=fresh)
+    return RecordsActor(_described(run, data_hash), str(SPOOL))
 
 
-def _described(run: Run, data_hash: str) -> tuple[dict[str, Any], dict[str, str], bool]:
-    """Parameters, tags, and whether the run starts anew: without a checkpoint it does, also under a used name."""
+def _described(run: Run, data_hash: str) -> Described:
     tags = {"commit": commit(), "data_hash": data_hash, "version": stargan_ray.__version__, **run.tags}
-    return flatten(run.recipe), tags, not run.checkpoints.names()
+    names = run.checkpoints.names()
+    step = int(names[-1].removeprefix("step-")) if names else 0
+    recipe = run.recipe
+    return Described(run.name, run.uri, flatten(recipe), tags, step, recipe.train.steps, recipe.data.shape.batch)
 
 
 def start_actor(run: Run, data_hash: str) -> Any:
@@ -69,34 +80,36 @@ def start_actor(run: Run, data_hash: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    uris = {n: os.environ[n] for n in os.environ if n.startswith("MLFLOW_")}
-    actor = ray.remote(num_cpus=0)(RecordsActor).options(
-        scheduling_strategy=here, max_concurrency=1, runtime_env={"env_vars": uris}
-    )
-    params, tags, fresh = _described(run, data_hash)
-    return actor.remote(run.name, params, tags, str(SPOOL.absolute()), fresh=fresh)
+    # As an argument: the dashboard shows the environment of an actor, and an account's password may be among it.
+    mlflow = {n: os.environ[n] for n in os.environ if n.startswith("MLFLOW_")}
+    actor = ray.remote(num_cpus=0)(RecordsActor).options(scheduling_strategy=here, max_concurrency=1)
+    return actor.remote(_described(run, data_hash), str(SPOOL.absolute()), RunGauges(run.name), mlflow)
 
 
 @dataclass
 class Shown:
     """Records that also move the bar."""
 
-    tracking: Tracking
+    records: RecordsActor
     show: Show
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """See ``Recorder``."""
-        self.tracking.metrics(step, values)
+        self.records.metrics(step, values)
         self.show(step, values)
+
+    def measured(self, rank: int, values: Mapping[str, float]) -> None:
+        """Nobody collects them without Ray."""
 
     def image(self, step: int, name: str, png: bytes) -> None:
         """See ``Recorder``."""
-        self.tracking.image(step, name, png)
+        self.records.image(step, name, png)
 
     def note(self, message: str) -> None:
         """See ``Recorder``."""
+        self.records.trouble(message)
         print(message, file=sys.stderr)
 
     def stop_requested(self) -> bool:
         """See ``Recorder``."""
-        return self.tracking.stop_requested()
+        return self.records.stop_requested()

@@ -26,6 +26,7 @@ from stargan_ray.recipes.searches import Search
 from stargan_ray.runtime import launch
 from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.examination import Docket
+from stargan_ray.runtime.heartbeat import Heartbeat
 from stargan_ray.runtime.judges import JudgeModels, refuse_trainers
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.mlflow_store import tracking_uri
@@ -38,6 +39,7 @@ from stargan_ray.runtime.search_table import SearchTable
 from stargan_ray.runtime.search_trial import Task, tune_trial
 from stargan_ray.runtime.search_watch import Watch
 from stargan_ray.runtime.strangers import require_judged_strangers
+from stargan_ray.runtime.troubles import in_a_line
 
 _CRASHES = 2  # of a trial's process before the trial counts as failed
 
@@ -125,8 +127,9 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
     launch.check(task.runs((queue or known)[0])[0])  # what cannot be trained is said before Tune starts anything
     room = room_for(job.search.trained({}), job.parallel)
     say(f"{job.trials} trials, {len(known)} of them are over; {room.said}; judged at steps {_steps(task)}")
-    record = SearchRecord(job.name, parameters(job, task), tags_of(job, task), fresh=fresh)
-    status, files = "FAILED", dict[str, bytes]()
+    heartbeat = Heartbeat(task.uri, job.trials, step=len(known), unit="trials")
+    record = SearchRecord(job.name, parameters(job, task), tags_of(job, task), heartbeat, fresh=fresh)
+    status, why, files = "FAILED", "", dict[str, bytes]()
     try:
         task = replace(task, tags={"stargan_ray.search": job.name, **record.nested()})
         with table:
@@ -144,8 +147,11 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
             raise InputError(f"trial after trial failed, the last one: {watch.broken}; the same command goes on")
         status = "FINISHED"
         return trials
+    except Exception as error:
+        why = in_a_line(error)
+        raise
     finally:
-        record.close(status, files)
+        record.close(status, files, why)
 
 
 def open_task(job: Job) -> Task:

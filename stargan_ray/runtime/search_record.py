@@ -1,5 +1,7 @@
 """A search in MLflow: a run of its own, the trials' runs nested in it, all written by one thread of the driver.
 
+How far it is stands on storage too, for ``jobs/status.py``.
+
 A trial's curves come from its training as for any run; here its figures at the rungs and its end are added.
 """
 
@@ -11,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stargan_ray.recipes.space import point_text
+from stargan_ray.runtime.heartbeat import Heartbeat
 from stargan_ray.runtime.records import SPOOL
+from stargan_ray.runtime.records_actor import STATES
 from stargan_ray.runtime.search_ledger import Trial
 from stargan_ray.runtime.tracking import Tracking
 
@@ -27,12 +31,16 @@ class SearchRecord:
         name: of the search.
         params: of it.
         tags: of its run.
+        heartbeat: says how far it is.
         fresh: no earlier call has begun it.
     """
 
-    def __init__(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], *, fresh: bool) -> None:
+    def __init__(
+        self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], heartbeat: Heartbeat, *, fresh: bool
+    ) -> None:
         kind = {"stargan_ray.kind": "search"}
         self._tracking = Tracking(name, params, {**tags, **kind}, spool=SPOOL, fresh=fresh)
+        self._heartbeat = heartbeat
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="records")
 
     def nested(self) -> dict[str, str]:
@@ -47,18 +55,25 @@ class SearchRecord:
         """A trial has ended: its figures go to its run, and how far the search is to that of the search."""
         self._writer.submit(self._trial, trial, run, time.monotonic() + _SETTLE_S)
         judged = [each for each in trials if each.judged]
-        told = {"search/trials": float(sum(each.status != "running" for each in trials))}
+        over = sum(each.status != "running" for each in trials)
+        told = {"search/trials": float(over)}
         if judged:
             best = max(judged, key=lambda each: each.last["score"])
             told |= {f"search/best/{name}": value for name, value in best.last.items()}
         self._tracking.metrics(len(trials), told)
+        self._heartbeat.progress(over, told)
+        if trial.status in ("failed", "diverged"):
+            self._heartbeat.error(f"trial {trial.order} {trial.status}: {trial.why}")
 
     def segment(self, step: int, figures: Mapping[str, float]) -> None:
         """The best of a population after a segment."""
-        self._tracking.metrics(step, {f"search/best/{name}": value for name, value in figures.items()})
+        told = {f"search/best/{name}": value for name, value in figures.items()}
+        self._tracking.metrics(step, told)
+        self._heartbeat.progress(step, told)
 
-    def close(self, status: str, artifacts: Mapping[str, bytes]) -> None:
-        """Deliver what is left, with the tables and plots of the search."""
+    def close(self, status: str, artifacts: Mapping[str, bytes], why: str = "") -> None:
+        """Deliver what is left, with the tables and plots of the search; ``why`` it failed."""
+        self._heartbeat.close(STATES[status], why)
         self._writer.shutdown(wait=True)
         for name, data in artifacts.items():
             self._tracking.artifact(data, f"search/{name}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stargan_ray.config import Recipe
-from stargan_ray.errors import InputError
+from stargan_ray.runtime.room import Need, nodes_now, require_room
 
 _PROCESS_MIB = 512  # of the process that starts a trial's training and judges its checkpoints
 
@@ -37,23 +37,20 @@ def room_for(recipes: Sequence[Recipe], parallel: int) -> Room:
     Raises:
         InputError: not a single one fits, or fewer than asked for.
     """
-    import ray
-
-    each = [_needs(recipe) for recipe in recipes]
-    cpus, gpus = max(need[0] for need in each), max(need[1] for need in each)
-    has = ray.cluster_resources()
-    there = float(has.get("CPU", 0)), int(has.get("GPU", 0))
-    fit = int((there[0] + 1e-6) // cpus)
-    if gpus:
-        fit = min(fit, there[1] // gpus)
-    needs = f"{cpus:g} CPUs" + (f" and {gpus} GPUs" if gpus else "")
-    if fit < max(parallel, 1):
-        raise InputError(
-            f"--parallel {parallel}: a trial of {recipes[-1].name} needs {needs}, the Ray cluster has {there[0]:g} "
-            f"CPUs and {there[1]} GPUs: room for {fit}; lower --parallel, or --set scale.num_workers=… and the like"
-        )
-    at_once = parallel or fit
-    return Room(at_once, cpus, gpus, f"{at_once} trials at once, each with {needs} of {there[0]:g} and {there[1]}")
+    needs = [_needs(recipe) for recipe in recipes]
+    cpus, gpus = max(need[0] for need in needs), max(need[1] for need in needs)
+    each = f"{cpus:g} CPUs" + (f" and {gpus} GPUs" if gpus else "")
+    who = (
+        f"--parallel {parallel} (a trial of {recipes[-1].name} needs {each}; lower --parallel, or "
+        "--set scale.num_workers=… and the like)"
+    )
+    for recipe in recipes:
+        require_room(_need(recipe, max(parallel, 1), who))
+    nodes, at_once = nodes_now(), max(parallel, 1)
+    while not parallel and not any(_need(recipe, at_once + 1, who).lacks(nodes) for recipe in recipes):
+        at_once += 1
+    has = f"{sum(node.cpus for node in nodes):g} and {sum(node.gpus for node in nodes):g}"
+    return Room(at_once, cpus, gpus, f"{at_once} trials at once, each with {each} of {has}")
 
 
 def process_bundle(store: str) -> dict[str, float]:
@@ -70,7 +67,15 @@ def process_bundle(store: str) -> dict[str, float]:
 
 
 def _needs(recipe: Recipe) -> tuple[float, int]:
+    """CPUs and GPUs of a trial."""
     scale = recipe.scale
     most = scale.workers[-1]
     cpus = most * (scale.cpus_per_worker + recipe.data.readers * scale.cpus_per_reader)
     return cpus, most if scale.use_gpu else 0
+
+
+def _need(recipe: Recipe, trials: int, who: str) -> Need:
+    """What trials side by side need: room for all their readers, or each would wait for the others' turns."""
+    scale, workers = recipe.scale, trials * recipe.scale.workers[-1]
+    readers = workers * recipe.data.readers
+    return Need(who, workers, scale.cpus_per_worker, int(scale.use_gpu), scale.cpus_per_reader, readers)

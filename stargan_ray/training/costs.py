@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from stargan_ray.config import Recipe
-from stargan_ray.methods.base import Batch, Step
+from stargan_ray.methods.base import Batch, Step, period
 
 _IMAGES, _LABELS = ("source", "reference", "reference2"), ("source_label", "target_label")
 
@@ -50,17 +49,14 @@ def costs(recipe: Recipe, domains: int, helpers: Mapping[str, nn.Module], *, ima
         networks = method.networks(size, domains)
         frozen = {name: net.eval().requires_grad_(False) for name, net in helpers.items()}
         flops, most = 0.0, 0
-        every = [phase.every for phase in method.phases()] + [
-            int(getattr(method, name, 1)) for name in ("r1_every", "gp_every")
-        ]
-        period = math.lcm(*every)
-        for index in range(period):
+        steps = period(method)
+        for index in range(steps):
             counted, kept = _iterate(recipe, {**frozen, **networks}, networks, index, images)
             flops, most = flops + counted, max(most, kept)
         parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
     copies = {name: 5 if name in method.averaged else 4 for name in parameters}
     state = sum(4 * copies[name] * count for name, count in parameters.items())
-    return Costs(parameters, flops / period / images / 1e9, most / images, state)
+    return Costs(parameters, flops / steps / images / 1e9, most / images, state)
 
 
 def _iterate(
@@ -82,7 +78,7 @@ def _iterate(
             for name, network in networks.items():
                 network.requires_grad_(name in {*phase.updates, *phase.keeps})
             terms = phase.loss(called, batch, step)
-            total: Any = sum(term.value * term.weight for term in terms.values() if term.weight)
+            total: Any = sum(term.weighted for term in terms.values() if term.weight)
             total.backward()
             for network in networks.values():
                 network.zero_grad()

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from stargan_ray.config import Recipe, to_json
 from stargan_ray.data.stream import Batches
-from stargan_ray.models.fused import fuse
+from stargan_ray.methods.base import fuse
 from stargan_ray.training.checkpoint import Checkpoints
+from stargan_ray.training.graphs import GraphedStep, Part, require_fit
 from stargan_ray.training.parts import cut
 from stargan_ray.training.recording import Hooks, NoRecords, Recorder
 from stargan_ray.training.step import State, check_marks, run_step
@@ -117,6 +118,7 @@ class _Run:
 
     def to_the_end(self) -> Outcome:
         config = self.recipe.train
+        step = self._step()
         self.since = time.perf_counter()
         stopped = ""
         for raw in self.batches.steps(self.state.step, config.steps):
@@ -125,7 +127,7 @@ class _Run:
             # Dropout draws from the global generator: seeded by step, a resumed run draws the same.
             _seed((config.seed << 40) + (self.state.step << 12) + self.worker.rank, self.worker.device)
             # ------------------------------------------------------------------------------------ the step
-            values = run_step(self.state, self.worker, parts, ema=config.ema, bf16=config.precision == "bf16")
+            values = step(parts)
             # ---------------------------------------------------------------------------------------------
             self.history.append(values)
             done = self.state.step
@@ -137,6 +139,15 @@ class _Run:
                 break
             self.worker.at(done, "waiting for data")
         return Outcome(self.state.step, self.state.step >= config.steps, self.uri, self.metrics, stopped)
+
+    def _step(self) -> Callable[[Sequence[Part]], dict[str, Tensor]]:
+        """One iteration, launched kernel by kernel or recorded."""
+        config = self.recipe.train
+        ema, bf16 = config.ema, config.precision == "bf16"
+        if config.graphs:
+            require_fit(self.state.method, self.worker)
+            return GraphedStep(self.state, self.worker, ema, bf16)
+        return lambda parts: run_step(self.state, self.worker, parts, ema=ema, bf16=bf16)
 
     def _report(self) -> None:
         """Mean of every term since the last report, over steps and workers; the only wait for the device."""
@@ -150,14 +161,15 @@ class _Run:
         values = dict(zip(names, reduced, strict=True))
         values |= {f"rate/{n}": method.rate(n, step - 1) for n in self.state.networks}
         values |= {f"schedule/{n}": value for n, value in schedules(method, step - 1).items()}
-        values |= {
-            "speed/images_per_second": images / elapsed,
-            "speed/workers": float(self.worker.world_size),
+        own = {
             "speed/data_wait_share": (self.batches.waited - self.waited) / elapsed,
             "memory/rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
         }
         if self.worker.device.type == "cuda":
-            values["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
+            own["memory/gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated(self.worker.device))
+        speed, workers = images / elapsed, float(self.worker.world_size)
+        values |= {"speed/images_per_second": speed, "speed/workers": workers, **own}
+        self.recorder.measured(self.worker.rank, own)
         self.history.clear()
         self.since, self.waited = time.perf_counter(), self.batches.waited
         self.metrics |= values

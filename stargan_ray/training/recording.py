@@ -10,10 +10,14 @@ from torch import nn
 
 
 class Recorder(Protocol):
-    """Where the records of a run go; rank 0 alone calls it."""
+    """Where the records of a run go; rank 0 alone calls it, but for ``measured``."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers of a step."""
+        ...
+
+    def measured(self, rank: int, values: Mapping[str, float]) -> None:
+        """Numbers of one worker alone (its wait for data, its memory), told by every rank at each report."""
         ...
 
     def image(self, step: int, name: str, png: bytes) -> None:
@@ -33,6 +37,9 @@ class NoRecords:
     """A recorder that keeps nothing."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Forget."""
+
+    def measured(self, rank: int, values: Mapping[str, float]) -> None:
         """Forget."""
 
     def image(self, step: int, name: str, png: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class State:
     averaged: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     step: int = 0
+    rates: dict[str, Tensor] = field(default_factory=dict)  # learning rates on the device, where steps are recorded
     grad: dict[str, bool] = field(default_factory=dict)  # which networks require gradients now
     _parameters: dict[str, list[nn.Parameter]] = field(default_factory=dict)
     _moves: dict[str, _Moves] = field(default_factory=dict)
@@ -80,6 +81,7 @@ def run_step(
     *,
     ema: float,
     bf16: bool = False,
+    weights: Mapping[Any, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """One iteration on this worker's share of the global batch.
 
@@ -89,6 +91,7 @@ def run_step(
         parts: the share cut for gradient accumulation, usually one part: (batch, its ``Step.normal``).
         ema: decay of the averages per iteration.
         bf16: run forward passes under bfloat16 autocast.
+        weights: see ``Step``.
 
     Returns:
         ``<phase>/<term>`` -> detached raw value, on the device: nothing waits for the device here.
@@ -96,7 +99,7 @@ def run_step(
     Raises:
         NonFiniteError: a gradient is NaN or infinite (after reduction, so every rank raises).
     """
-    steps = [Step(state.step, normal, worker.gather) for _, normal in parts]
+    steps = [Step(state.step, normal, worker.gather, weights=weights) for _, normal in parts]
     values: dict[str, Tensor] = {}
     for phase in state.method.phases():
         if not phase.due(state.step):
@@ -110,7 +113,7 @@ def run_step(
             with contextlib.nullcontext() if last else without_sync([views[n] for n in phase.updates]):
                 with torch.autocast(worker.device.type, torch.bfloat16, enabled=bf16):
                     terms = phase.loss(views, batch, steps[i])
-                total = sum(term.value * term.weight for term in terms.values() if term.weight)
+                total = sum(term.weighted for term in terms.values() if term.weight)
                 (total / len(parts)).backward()  # type: ignore[union-attr]
             for name, term in terms.items():
                 key = f"{phase.name}/{name}"
@@ -154,7 +157,7 @@ def _update(state: State, phase: Phase) -> None:
     for name in phase.updates:
         optimizer = state.optimizers[name]
         for group in optimizer.param_groups:
-            group["lr"] = state.method.rate(name, state.step)
+            group["lr"] = state.rates[name] if name in state.rates else state.method.rate(name, state.step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -163,7 +166,10 @@ def _mark(state: State, phase: Phase, bad: Tensor) -> None:
     """Make every later update of this run a no-op on the device once a gradient was not finite."""
     for optimizer in state.optimizers.values():
         seen = getattr(optimizer, "found_inf", None)
-        optimizer.found_inf = bad.float() if seen is None else torch.maximum(seen, bad.float())  # type: ignore[attr-defined]
+        if seen is None:
+            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+        else:  # in its place, which a recorded step knows
+            torch.maximum(seen, bad.float(), out=seen)
     for name in phase.updates:
         assert state.optimizers[name].defaults.get("fused"), f"{name}: only fused optimisers can skip an update"
 

@@ -203,7 +203,7 @@ def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_o
 def test_what_cannot_be_searched_is_one_line(place: Path, run_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     for flags, message in (
-        (["--parallel", "9"], "a trial of few needs 1 CPUs, the Ray cluster has"),
+        (["--parallel", "9"], "a trial of few needs 1 CPUs; lower --parallel"),
         (["--identity-judge", "identity"], "identity cannot judge the identity: it is the identity network"),
         (["--first-rung", "2"], "--first-rung 2.0: allowed is 0 < share <= 1"),
     ):

@@ -180,6 +180,9 @@ def test_thirty_steps_change_the_networks_and_no_term_runs_away(name: str, datas
         def metrics(self, step: int, values: Any) -> None:
             seen.append(dict(values))
 
+        def measured(self, *_: Any) -> None:
+            pass
+
         def image(self, *_: Any) -> None:
             pass
 

@@ -14,8 +14,8 @@ import torch
 from small import METHOD, RECIPE, TRANSLATORS
 from torch import Tensor
 
+from stargan_ray.methods.base import fuse
 from stargan_ray.models.blocks import AdaINBlock, ResidualBlock
-from stargan_ray.models.fused import fuse
 from stargan_ray.training.checkpoint import load_folder, save_folder
 from stargan_ray.training.loop import fresh_state, placed
 from stargan_ray.training.step import NonFiniteError, State, check_marks, run_step

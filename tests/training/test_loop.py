@@ -50,6 +50,9 @@ class Recording:
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.seen.setdefault(step, {}).update(values)
 
+    def measured(self, rank: int, values: Mapping[str, float]) -> None:
+        pass
+
     def image(self, step: int, name: str, png: bytes) -> None:
         self.images.append((step, name, png))
 
