@@ -63,7 +63,9 @@ class RecordsActor:
     ) -> None:
         os.environ.update(environment)  # before MLflow is imported, which is when it is reached
         # without a checkpoint a run starts anew, also under a used name
-        self._tracking = Tracking(run.name, run.params, run.tags, spool=Path(spool), fresh=run.step == 0)
+        self._tracking = Tracking(
+            run.name, run.params, run.tags, spool=Path(spool), fresh=run.step == 0, storage=run.uri
+        )
         self._heartbeat = Heartbeat(run.uri, run.steps, step=run.step, batch=run.batch)
         self._gauges = gauges
         self._step, self._values = 0, dict[str, float]()
