@@ -9,7 +9,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +18,15 @@ from rich.progress import Progress
 
 from stargan_ray.config import Recipe
 from stargan_ray.data import storage
-from stargan_ray.data.pipeline import RaySource
-from stargan_ray.data.plan import Plan
-from stargan_ray.data.shards import Dataset, open_dataset
-from stargan_ray.data.stream import Source
+from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import DivergedError, InputError
 from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.plans import for_plan, make_plan
 from stargan_ray.runtime.progress import Show, bar, display, interrupts
-from stargan_ray.runtime.records import ActorRecorder, Shown, make_records, start_actor
+from stargan_ray.runtime.ray_worker import reads_itself, resources_of, train_worker
+from stargan_ray.runtime.records import Shown, make_records, start_actor
 from stargan_ray.runtime.restarts import persistently
 from stargan_ray.runtime.room import Need, require_room
 from stargan_ray.runtime.run import Run
@@ -36,62 +34,10 @@ from stargan_ray.runtime.session import run_worker, thread_source
 from stargan_ray.runtime.starting import load_helpers
 from stargan_ray.runtime.troubles import in_a_line, telling
 from stargan_ray.training.loop import Outcome
-from stargan_ray.training.presence import LostWorkerError
 from stargan_ray.training.step import NonFiniteError
-from stargan_ray.training.worker import GroupWorker, LocalWorker
+from stargan_ray.training.worker import LocalWorker
 
 _RESIZE_S = 60.0  # between looks whether an elastic run has room for more workers: more of them cost a restart
-
-
-def ray_source(dataset: Dataset, plan: Plan, lanes: Sequence[int], recipe: Recipe) -> Source:
-    """Decode in Ray Data tasks."""
-    data, cpus = recipe.data, recipe.scale.cpus_per_reader
-    return RaySource(dataset, plan, lanes, data.size, data.cache_mib << 20, data.readers, cpus)
-
-
-def _train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
-    """One Ray Train worker."""
-    import ray
-    from ray.train import get_context
-    from ray.train.torch import get_device
-
-    run: Run = config["run"]
-    actor = config["records"]
-    if ray.get(actor.failure.remote())[0]:
-        return None  # started again after an error that will not go away
-    if (group := get_context()).get_world_rank() == 0:
-        actor.began.remote(group.get_world_size())
-    try:
-        worker = GroupWorker(get_device(), run.recipe.scale.timeout_s)
-        source = thread_source if _reads_itself(run.recipe) else ray_source
-        outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name), _notice)
-    except (InputError, NonFiniteError) as error:
-        ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
-        raise
-    except LostWorkerError as error:
-        actor.note.remote(str(error))
-        raise
-    return vars(outcome)
-
-
-def _notice() -> str:
-    """What Ray knows of the end of this run's machines; its public question is a round of all workers."""
-    from ray.train.v2._internal.execution.context import get_train_context
-
-    info = get_train_context().preemption_context.preemption_info
-    return f"the machine of rank {', '.join(map(str, info.preempted_ranks))} is taken away" if info else ""
-
-
-def _reads_itself(recipe: Recipe) -> bool:
-    """Whether workers decode in a thread of their own: an elastic run on CPUs takes all of them for its workers."""
-    return recipe.scale.elastic and not recipe.scale.use_gpu
-
-
-def _of_a_worker(recipe: Recipe) -> dict[str, float]:
-    """What Ray reserves for a worker."""
-    scale = recipe.scale
-    reading = recipe.data.readers * scale.cpus_per_reader if _reads_itself(recipe) else 0.0
-    return {"CPU": scale.cpus_per_worker + reading} | ({"GPU": 1.0} if scale.use_gpu else {})
 
 
 def prepare() -> None:
@@ -204,8 +150,8 @@ def need_of(recipe: Recipe) -> Need:
         f"scale.num_workers = {least} ({scale.cpus_per_worker:g} CPUs a worker, {scale.cpus_per_reader:g} "
         "for a reader; lower --scale.num-workers, --scale.cpus-per-worker or --scale.cpus-per-reader)"
     )
-    beside = 0.0 if _reads_itself(recipe) else scale.cpus_per_reader
-    return Need(who, least, _of_a_worker(recipe)["CPU"], int(scale.use_gpu), beside)
+    beside = 0.0 if reads_itself(recipe) else scale.cpus_per_reader
+    return Need(who, least, resources_of(recipe)["CPU"], int(scale.use_gpu), beside)
 
 
 def _failure(records: Any) -> InputError | None:
@@ -232,13 +178,13 @@ def _trainer(run: Run, records: Any) -> Any:
     scale = run.recipe.scale
     filesystem, path = storage.resolve(storage.join(run.uri, "ray"))
     return TorchTrainer(
-        _train_worker,
+        train_worker,
         train_loop_config={"run": run, "records": records},
         scaling_config=ScalingConfig(
             num_workers=(scale.workers[0], scale.workers[-1]) if scale.elastic else scale.workers[0],
             elastic_resize_monitor_interval_s=_RESIZE_S,
             use_gpu=scale.use_gpu,
-            resources_per_worker=_of_a_worker(run.recipe),
+            resources_per_worker=resources_of(run.recipe),
         ),
         torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo", timeout_s=scale.timeout_s),
         # A name of its own each time: what continues is decided by our checkpoints alone.

@@ -48,7 +48,7 @@ class ActorRecorder:
 
     def note(self, message: str) -> None:
         """See ``Recorder``."""
-        self.actor.note.remote(message)
+        self.actor.trouble.remote(message)
 
     def stop_requested(self) -> bool:
         """See ``Recorder``."""
@@ -107,6 +107,7 @@ class Shown:
 
     def note(self, message: str) -> None:
         """See ``Recorder``."""
+        self.records.trouble(message)
         print(message, file=sys.stderr)
 
     def stop_requested(self) -> bool:

@@ -63,7 +63,9 @@ class RecordsActor:
     ) -> None:
         os.environ.update(environment)  # before MLflow is imported, which is when it is reached
         # without a checkpoint a run starts anew, also under a used name
-        self._tracking = Tracking(run.name, run.params, run.tags, spool=Path(spool), fresh=run.step == 0)
+        self._tracking = Tracking(
+            run.name, run.params, run.tags, spool=Path(spool), fresh=run.step == 0, storage=run.uri
+        )
         self._heartbeat = Heartbeat(run.uri, run.steps, step=run.step, batch=run.batch)
         self._gauges = gauges
         self._step, self._values = 0, dict[str, float]()
@@ -83,7 +85,7 @@ class RecordsActor:
         self._tracking.image(step, name, png)
 
     def note(self, message: str) -> None:
-        """See ``Recorder``; what several workers say is kept once."""
+        """A person should see this now; what several workers say is kept once."""
         if message not in self._notes:
             self._notes.append(message)
 
@@ -107,8 +109,9 @@ class RecordsActor:
             self._gauges.began(workers, self._heartbeat.restarts)
 
     def trouble(self, said: str) -> None:
-        """A worker met an error that the run may survive."""
+        """Something went wrong that the run may survive, such as an error of a worker or a damaged checkpoint."""
         self._heartbeat.error(said)
+        self.note(said)
 
     def fail(self, message: str, diverged: bool = False) -> None:
         """A worker met an error that starting it again would not mend; ``diverged`` = its numbers became infinite."""

@@ -1,7 +1,8 @@
 """The MLflow door for runs: one writer, whatever the number of workers; training never waits for it.
 
 Every record goes to a local spool first (``spool.py``) and is delivered from there, in order, by a thread.
-While MLflow is away, records wait; what is left at the end is delivered by the next run of the same name.
+While MLflow is away, records wait; what is left at the end is delivered by the next run of the same name, on whatever
+machine, since a copy of what waits lies in the run's storage (``spool_copy.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.mlflow_store import EXPERIMENT, NAME_TAG, connect, experiment_id, find_run, tracking_uri
 from stargan_ray.runtime.spool import Courier, Spool
+from stargan_ray.runtime.spool_copy import SpoolCopy
 
 _log = logging.getLogger(__name__)
 _BATCH_METRICS, _BATCH_PARAMS, _PARAM_CHARACTERS = 1000, 100, 6000  # MLflow's own limits
@@ -37,6 +39,7 @@ class Tracking:
         spool: folder under which records wait.
         experiment: of MLflow.
         fresh: nothing is resumed: a new MLflow run is made, even if the name was used before.
+        storage: URI of the run's folder, where a copy of waiting records goes; empty = they wait in the spool alone.
     """
 
     def __init__(
@@ -49,11 +52,15 @@ class Tracking:
         spool: Path = Path("runs/spool"),
         experiment: str = EXPERIMENT,
         fresh: bool = False,
+        storage: str = "",
     ) -> None:
         if not re.fullmatch(r"[\w.-]+", name):
             raise InputError(f"name = {name!r}: allowed are letters, digits, '.', '_' and '-'")
+        self._copy = SpoolCopy(storage) if storage else None
+        if self._copy:
+            self._copy.restore(spool / name)
         self._spool = Spool(spool / name)
-        self._store = _RunStore(name, uri or tracking_uri(), experiment, self._spool)
+        self._store = _RunStore(name, uri or tracking_uri(), experiment, self._spool, self._copy)
         self._stop = threading.Event()
         self._courier = Courier(self._spool, self._store.deliver, self._store.failed)
         texts = {key: str(value)[:_PARAM_CHARACTERS] for key, value in params.items()}
@@ -106,6 +113,8 @@ class Tracking:
         self._add({"kind": "close", "status": status})
         self._courier.close(timeout_s)
         left = self.waiting
+        if self._copy:
+            self._copy.save(self._spool, now=True) if left else self._copy.forget()
         if left:
             _log.warning(
                 "%d records are not in MLflow at %s yet: they wait in %s for the next run of that name",
@@ -126,8 +135,8 @@ class Tracking:
 class _RunStore:
     """The MLflow run of a name, as its thread sees it."""
 
-    def __init__(self, name: str, uri: str, experiment: str, spool: Spool) -> None:
-        self.name, self.uri, self.experiment, self.spool = name, uri, experiment, spool
+    def __init__(self, name: str, uri: str, experiment: str, spool: Spool, copy: SpoolCopy | None) -> None:
+        self.name, self.uri, self.experiment, self.spool, self._copy = name, uri, experiment, spool, copy
         self.run_id = ""
         self._client: Any = None
         self._experiment_id = ""
@@ -142,6 +151,8 @@ class _RunStore:
             message = "MLflow does not take records: %s. Training goes on; they wait in %s"
             _log.warning(message, said, self.spool.folder)
         self._away = True
+        if self._copy:
+            self._copy.save(self.spool)
 
     def deliver(self, records: list[tuple[int, dict[str, Any]]]) -> None:
         """Send records in order; neighbouring metrics go together."""
@@ -157,6 +168,8 @@ class _RunStore:
         if self._away:
             _log.warning("MLflow at %s takes records again", self.uri)
         self._away = False
+        if self._copy and not self.spool.waiting:
+            self._copy.forget()
 
     def _find_run(self) -> None:
         """The newest run of the name, or a new one."""

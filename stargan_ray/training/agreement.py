@@ -9,12 +9,14 @@ after the same step or none does, however far apart they are.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import threading
 from collections.abc import Callable
 
 from stargan_ray.training.presence import Presence
 
+_log = logging.getLogger(__name__)
 _HURRY_S = 0.1  # between beats while something is being agreed on
 
 
@@ -32,7 +34,7 @@ class Agreement:
         self._step = 0  # steps that are done here
         self._accepted: tuple[int, int, str] | None = None  # number of the proposal, its step, why to stop after it
         self._words: dict[int, bool] = {}  # of rank 0, on the proposals accepted here
-        self._answered, self._wished = 0, False
+        self._answered, self._wished, self._failed = 0, False, False
         self._round, self._open, self._before = 0, False, 0  # those of rank 0
         if presence.rank == 0:
             self._store.set("wish", "")
@@ -51,13 +53,22 @@ class Agreement:
 
     def beat(self) -> None:
         """What the presence's thread does at every beat."""
-        if not self._wished and (why := self._asked()):
+        if not self._wished and (why := self._ask()):
             self._wished = True
             self._store.set("wish", why)
         if self._presence.rank == 0:
             self._lead()
         self._answer()
         self._presence.hurry_s = _HURRY_S if self._wished or self._accepted else 0.0
+
+    def _ask(self) -> str:
+        try:
+            return self._asked()
+        except Exception as error:  # whoever is asked may be gone; this worker still answers the others
+            if not self._failed:
+                _log.warning("whether to stop cannot be asked: %s", error)
+            self._failed = True
+            return ""
 
     def _lead(self) -> None:
         """Rank 0: propose a step, collect the answers, give the word."""

@@ -72,7 +72,7 @@ class Presence:
         self.on_beat: Callable[[], None] = lambda: None  # what else the thread does at every beat
         self.hurry_s = 0.0  # between beats while it is not 0
         self.step, self.doing, self._end, self._count = 0, "starting", "", 0
-        self._since, self._reported = time.monotonic(), -1
+        self._since = time.monotonic()
         self._lock, self._ended = threading.Lock(), threading.Event()
         host = os.environ.get("MASTER_ADDR", "127.0.0.1")  # set by whoever started a group of several machines
         waits = timedelta(seconds=_PATIENCE_BEATS * self.beat_s)
@@ -89,6 +89,7 @@ class Presence:
         """Start giving signs; every worker calls it."""
         dist.barrier()  # from here on what each worker has put into the store can be read without waiting
         self._thread.start()
+        threading.Thread(target=self._watch, daemon=True, name="presence-watch").start()
 
     def at(self, step: int, doing: str = "training") -> None:
         """Note where this worker is; sent with the next sign."""
@@ -169,14 +170,19 @@ class Presence:
         while not self._ended.wait(self.hurry_s or self.beat_s):
             try:
                 self._tell()
-                self.on_beat()
             except RuntimeError:  # rank 0 has gone, or ends before the others do
                 return
+            with contextlib.suppress(RuntimeError):  # it may be there again at the next beat
+                self.on_beat()
+
+    def _watch(self) -> None:
+        """A thread of its own: the one that gives signs waits where the store does not answer."""
+        reported = -1
+        while not self._ended.wait(self.beat_s):
             waited = time.monotonic() - self._since
-            if waited > _STUCK_SHARE * self.timeout_s and self._reported != self.step:
-                self._reported = self.step
-                # in a thread of its own: this one goes on giving signs
-                threading.Thread(target=self._report_stuck, args=(waited,), daemon=True, name="stuck").start()
+            if waited > _STUCK_SHARE * self.timeout_s and reported != self.step:
+                reported = self.step
+                self._report_stuck(waited)
 
     def _report_stuck(self, waited: float) -> None:
         """Say who holds this worker up while it can still say it."""

@@ -5,12 +5,14 @@ Run: pytest tests/runtime/test_tracking.py   (SQLite files and one `mlflow serve
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 
 from stargan_ray.config import Recipe, flatten
+from stargan_ray.data import storage
 from stargan_ray.errors import InputError
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.runtime.mlflow_store import connect, tracking_uri
@@ -156,6 +159,55 @@ def test_what_one_run_leaves_the_next_of_its_name_delivers(start: Start, store: 
     assert history(store, second.run_id, "loss") == [(1, 1.0), (2, 2.0)]
     assert [item.path for item in connect(store).list_artifacts(second.run_id)] == ["samples"]
     assert not list((tmp_path / "spool" / "left" / "files").iterdir())
+
+
+def copied(uri: str) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(storage.read_bytes(uri))) as packed:
+        return packed.read("records.jsonl").decode().splitlines()
+
+
+@pytest.mark.parametrize("place", ["disk", "s3"])
+@pytest.mark.parametrize("end", ["closed", "killed"])
+def test_what_a_lost_machine_left_is_delivered_by_another(
+    end: str,
+    place: str,
+    store: str,
+    away: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stargan_ray.runtime.spool_copy._EVERY_S", 0.1)
+    root = str(tmp_path) if place == "disk" else request.getfixturevalue("s3")
+    run, name = storage.join(root, "runs", "lost"), f"lost-{end}-{place}"
+    first = Tracking(name, {"a": 1}, {}, uri=away, spool=tmp_path / "one", storage=run)
+    first.metrics(1, {"loss": 1.0})
+    first.image(1, "samples", b"a png")
+    if end == "closed":
+        assert first.close("KILLED") == 4
+    else:  # nothing but what is copied while MLflow is away
+        while not storage.exists(f"{run}/spool.zip") or len(copied(f"{run}/spool.zip")) < 3:
+            time.sleep(0.05)
+    second = Tracking(name, {"a": 1}, {}, uri=store, spool=tmp_path / "two", storage=run)
+    second.metrics(2, {"loss": 2.0})
+    assert second.close() == 0
+    assert history(store, second.run_id, "loss") == [(1, 1.0), (2, 2.0)]
+    assert [item.path for item in connect(store).list_artifacts(second.run_id)] == ["samples"]
+    assert not storage.exists(f"{run}/spool.zip")
+
+
+def test_a_copy_does_not_replace_newer_records_that_wait_here(
+    start: Start, store: str, away: str, tmp_path: Path
+) -> None:
+    first = start("newer", uri=away, storage=str(tmp_path / "run"))
+    first.metrics(1, {"loss": 1.0})
+    first.close()
+    spool = Spool(tmp_path / "spool" / "newer")
+    spool.append({"kind": "metrics", "step": 2, "values": {"loss": 2.0}, "time": 2})
+    second = start("newer", storage=str(tmp_path / "run"))
+    assert second.close() == 0
+    assert {step for step, _ in history(store, second.run_id, "loss")} == {1, 2}
+    assert not (tmp_path / "run" / "spool.zip").exists()
 
 
 def test_a_delivery_that_was_not_noted_is_not_sent_twice(
