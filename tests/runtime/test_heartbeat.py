@@ -124,7 +124,7 @@ def test_storage_that_hangs_holds_nobody_up(begin: Start, tmp_path: Path, monkey
     for step in range(1, 101):
         beating.metrics(step, speed(1.0))
         beating.error("x")
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 15  # one that waits would need the 20 s of the first writing
     let.set()
     beating.close("finished")
     assert now(tmp_path).step == 100
