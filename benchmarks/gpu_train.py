@@ -107,7 +107,7 @@ def trained(run: Run) -> tuple[Outcome, Lines]:
 
 
 def probed(recipe: Recipe, given: argparse.Namespace) -> float:
-    """Seconds a step, without validation and checkpoints."""
+    """Seconds a step without validation, checkpoints and the wait for data, long only until all is decoded."""
     quiet = replace(
         recipe.train,
         steps=_PROBE,
@@ -119,7 +119,7 @@ def probed(recipe: Recipe, given: argparse.Namespace) -> float:
     )
     _, lines = trained(run_of(replace(recipe, train=quiet), given, "probe"))
     (first, began), (last, ended) = lines.seconds[0], lines.seconds[-1]
-    return (ended - began) / (last - first)
+    return (ended - began) / (last - first) * (1 - lines.found[-1]["speed/data_wait_share"])
 
 
 def judged(run: Run, given: argparse.Namespace) -> dict[str, Any]:
