@@ -9,16 +9,16 @@ import pytest
 from bed import Bed, cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    """Three nodes of two CPUs, S3, MLflow; they are gone after the last test."""
+    """Three nodes of two CPUs, S3, MLflow; they are gone before the tests of the next file, whom they would slow."""
     if not shutil.which("setpriv"):
         pytest.skip("setpriv of util-linux ties the cluster's processes to the tests'")
     with cluster(tmp_path_factory.mktemp("bed")) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def faces(bed: Bed) -> str:
     """URI of a small set, drawn by the cluster."""
     from bed import bucket

@@ -38,6 +38,7 @@ def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         found = int(free.getsockname()[1])
+    ray.shutdown()  # a test before this one may have left its Ray to the next
     ray.init(
         "local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
         _metrics_export_port=found, _system_config={"metrics_report_interval_ms": 1000},
