@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.readers.faces import read_faces
@@ -27,6 +28,7 @@ SMALL = ("--train.steps", "1000000", "--train.report-every", "2", "--train.check
 SMALL += ("--train.validate-every", "0", "--train.sample-every", "0", "--train.threads", "1")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_a_restart_and_a_killed_job_is_silent(tmp_path: Path) -> None:
     write_dataset(str(tmp_path / "faces"), read_faces(FacesConfig(people=12, size=32, splits=(0.7, 0.3, 0.0))))
     command = [sys.executable, str(ROOT / "jobs/train.py"), "expression-tiny", "--data", "faces", "--name", "x", *SMALL]
