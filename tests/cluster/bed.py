@@ -20,12 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from bed_door import door_command
 from bed_network import Machine, machines
 from bed_services import ADMIN, BUCKET, JOBS, S3_KEYS, mlflow_command, mlflow_environment, s3_command
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-_GCS, _DASHBOARD, _S3, _MLFLOW = 6379, 8265, 9000, 5000
+_GCS, _DASHBOARD, S3, _S3_DOOR, _MLFLOW = 6379, 8265, 9000, 9001, 5000
 _OBJECTS = 120_000_000  # bytes of a node's object store
 _START_S = 180.0
 _ASK = """
@@ -59,6 +60,8 @@ class Bed:
         folder: for logs and what the servers keep.
         token: of the cluster.
         cpus: of each node, in their order.
+        s3_port: at which jobs are told that S3 is.
+        processes: that run, by the name of what they are.
     """
 
     outside: Machine
@@ -66,6 +69,7 @@ class Bed:
     folder: Path
     token: str
     cpus: tuple[int, ...]
+    s3_port: int = S3
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -82,18 +86,26 @@ class Bed:
     def told(self) -> dict[str, str]:
         """What a job is told by its runtime_env; the dashboard shows it."""
         return {
-            "AWS_ENDPOINT_URL": f"http://{self.outside.address}:{_S3}",
+            "AWS_ENDPOINT_URL": f"http://{self.outside.address}:{self.s3_port}",
             "AWS_REGION": "us-east-1",
             "MLFLOW_TRACKING_URI": self.mlflow,
         }
 
     def submit(self, *job: str, timeout: float = 900.0) -> Submitted:
         """Run ``ray job submit --working-dir . -- python jobs/…`` until the job has ended."""
+        begun = time.monotonic()
+        done = self.on(self.outside, *self._submission(*job), timeout=timeout)
+        return Submitted(done.returncode, done.stdout + done.stderr, time.monotonic() - begun)
+
+    def begin(self, name: str, *job: str) -> subprocess.Popen[bytes]:
+        """Submit a job and go on; ``log(name)`` is what it says."""
+        self.start(name, self.outside, self._submission(*job), {})
+        return self.processes[name]
+
+    def _submission(self, *job: str) -> list[str]:
         environment = json.dumps({"env_vars": self.told})
         command = [str(BIN / "ray"), "job", "submit", "--address", self.dashboard, "--working-dir", str(ROOT)]
-        begun = time.monotonic()
-        done = self.on(self.outside, *command, "--runtime-env-json", environment, "--", "python", *job, timeout=timeout)
-        return Submitted(done.returncode, done.stdout + done.stderr, time.monotonic() - begun)
+        return [*command, "--runtime-env-json", environment, "--", "python", *job]
 
     def on(
         self, machine: Machine, *command: str, timeout: float = 120.0, **more: str
@@ -123,14 +135,19 @@ class Bed:
 
     def start_s3(self) -> None:
         """Start the S3 server, empty."""
-        self._start("s3", self.outside, s3_command(self.outside.address, _S3), S3_KEYS)
+        self.start("s3", self.outside, s3_command(self.outside.address, S3), S3_KEYS)
+
+    def start_door(self) -> None:
+        """From now on jobs are told of a door to S3, which can end while S3 keeps what it has."""
+        self.s3_port = _S3_DOOR
+        self.start("door", self.outside, door_command(self.outside.address, _S3_DOOR, S3), {})
 
     def start_mlflow(self) -> None:
         """Start MLflow, with what it kept."""
         place = self.folder / "mlflow"
         path = {"PYTHONPATH": os.pathsep.join(sys.path)}
         command = mlflow_command(self.outside.address, _MLFLOW, place)
-        self._start("mlflow", self.outside, command, mlflow_environment(place) | path)
+        self.start("mlflow", self.outside, command, mlflow_environment(place) | path)
 
     def start_node(self, node: Machine, *flags: str, **more: str) -> None:
         """Start Ray on a node, with further flags and variables; the first is the head."""
@@ -143,7 +160,7 @@ class Bed:
             command += [f"--address={head.address}:{_GCS}"]
         if not node.namespace:  # what has one place on a machine
             command += [f"--dashboard-agent-listen-port={52365 + place}", f"--temp-dir={node.home / 'ray'}"]
-        self._start(node.name, node, [*command, *flags], more)
+        self.start(node.name, node, [*command, *flags], more)
 
     def stop(self, name: str) -> None:
         """End a process and all that it has started, at once, as a machine ends that loses its power."""
@@ -161,7 +178,8 @@ class Bed:
         """What a process has printed."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def _start(self, name: str, machine: Machine, command: list[str], more: dict[str, str]) -> None:
+    def start(self, name: str, machine: Machine, command: list[str], more: dict[str, str]) -> None:
+        """Start a process on a machine, with further variables; ``log(name)`` is what it prints."""
         environment = {**self._environment(machine), **more}
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
