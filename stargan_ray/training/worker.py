@@ -7,6 +7,7 @@ whoever started it (Ray Train, torchrun, a test).
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 from stargan_ray.training.agreement import Agreement
+from stargan_ray.training.buckets import settled
 from stargan_ray.training.presence import LostWorkerError, Presence
 
 
@@ -137,12 +139,13 @@ class GroupWorker:
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """DistributedDataParallel; buffers are not broadcast, since a network runs several times a step."""
-        return DistributedDataParallel(
-            network,
-            device_ids=[self.device] if self.device.type == "cuda" else None,
-            broadcast_buffers=False,
-            gradient_as_bucket_view=True,
-        )
+        devices = [self.device] if self.device.type == "cuda" else None
+        with warnings.catch_warnings():  # broadcast_buffers has another name in the newest torch only
+            warnings.simplefilter("ignore", FutureWarning)
+            wrapped = DistributedDataParallel(
+                network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+        return settled(wrapped)
 
     def mean(self, value: Tensor) -> Tensor:
         """All-reduced mean."""

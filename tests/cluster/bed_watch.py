@@ -106,6 +106,12 @@ def longest_pause(reports: list[Seen], begin: float, end: float) -> float:
     return max((after.time - before.time for before, after in pairs if begin <= after.time < end), default=0.0)
 
 
+def pauses(reports: list[Seen], longer: float) -> list[int]:
+    """Every pause that is longer than so many seconds, in seconds."""
+    apart = [after.time - before.time for before, after in itertools.pairwise(reports)]
+    return [round(each) for each in apart if each > longer]
+
+
 def done_again(reports: list[Seen], begin: float, end: float) -> int:
     """Steps that were reported and then lost, by reports in [begin, end)."""
     pairs = itertools.pairwise(reports)

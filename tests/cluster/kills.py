@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import random
 import subprocess
@@ -67,6 +68,16 @@ class Training:
             return self.watch.step() >= step
 
         wait_until(reached, _PATIENCE_S, f"step {step} is reached; said so far:\n{self.said()}")
+
+    def wait_for_workers(self, number: int) -> None:
+        """Until so many workers have reported a step."""
+        wait_until(lambda: self.workers()[-1:] == [number], _PATIENCE_S, f"{number} workers train: {self.workers()}")
+
+    def workers(self) -> list[int]:
+        """How many have trained, one after another, as far as they came to report steps."""
+        stood = [(said["workers"], said["step"]) for said in self.watch.said() if said["reports"]]
+        moved = [now[0] for before, now in itertools.pairwise(stood) if now[1] > before[1] and now[0] == before[0]]
+        return [number for number, _ in itertools.groupby(moved)]
 
     def wait_for_end(self, seconds: float = _PATIENCE_S) -> int:
         """Until its job has ended; what ``ray job submit`` returned."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from bed import Bed, bucket, cluster
-from bed_watch import records, weights
+from bed_watch import pauses, records, weights
 from kills import LOSSES, WORKERS, Training, suffer
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def job(bed: Bed) -> tuple[str, ...]:
     """The training, but for its name and its steps."""
     from conftest import SMALL
 
-    faces, wide = bucket("kills/faces"), ("--scale.num-workers", str(WORKERS), "--data.shape.lanes", "3")
+    faces, wide = bucket("kills/faces"), ("--scale.num-workers", str(WORKERS), "--data.shape.lanes", "6")
     short = ("--train.report-every", "1", "--train.sample-every", "0", "--train.validate-every", "0")
     ingested = bed.submit("jobs/ingest.py", "faces", "--out", faces, *SMALL)
     assert ingested.status == 0, ingested.said
@@ -82,3 +82,28 @@ def test_three_losses_change_nothing(
     found, told_here = ending_of(bed, name, steps)
     assert found == expected, "the weights are bit-equal"
     assert told_here == told, "every step's record is in MLflow, with the same value however often it was done"
+
+
+def test_three_two_and_three_workers_in_one_run(
+    bed: Bed, job: tuple[str, ...], undisturbed: Undisturbed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps, node = 1_200, bed.nodes[-1]
+    training = Training(bed, "elastic", RUNS, (*job, "--scale.num-workers", "2", "3", "--train.steps", str(steps)))
+    training.wait_for(60)
+    bed.stop(node.name)
+    training.wait_for_workers(2)
+    training.wait_for(training.watch.step() + 60)
+    bed.start_node(node)
+    training.wait_for_workers(3)
+    assert training.wait_for_end() == 0, training.said()
+    training.watch.close()
+    reports = training.watch.reports()
+    _, told = ending_of(bed, "elastic", steps)
+    _, expected = undisturbed(steps)
+    apart = {
+        metric: max(abs(told[metric][step][0] - value[0]) for step, value in values.items())
+        for metric, values in expected.items()
+    }
+    with capsys.disabled():
+        print(f"\nelastic: workers {training.workers()}, pauses {pauses(reports, 5)}, apart {apart}")
+    assert training.workers() == [3, 2, 3]
