@@ -42,7 +42,7 @@ client, name = MlflowClient(), sys.argv[1]
 (run,) = client.search_runs(["1"], f"tags.`stargan_ray.name` = '{name}'")
 found = {}
 for key in run.data.metrics:
-    if not key.startswith(("speed/", "system/")):
+    if not key.startswith(("speed/", "system/", "memory/")):
         found[key] = defaultdict(set)
         for each in client.get_metric_history(run.info.run_id, key):
             found[key][each.step].add(each.value)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import random
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
-from bed import Bed, bucket, wait_until
+from bed import Bed, wait_until
 from bed_network import Machine
-from bed_watch import Watch, done_again, longest_pause, now
+from bed_training import PATIENCE_S, WORKERS, Training
+from bed_watch import done_again, longest_pause, now
 
-WORKERS = 3
-_PATIENCE_S = 300.0
 _S3_AWAY_S, _MLFLOW_AWAY_S = 20.0, 60.0
 _SUPERVISOR_S = 3.0  # until whoever looks after a machine starts again what ended on it
 
@@ -35,67 +32,6 @@ class Loss:
     step: int
     pause_s: float
     again: int
-
-
-class Training:
-    """A run that is submitted, watched, and submitted again when its job ends before its time.
-
-    Args:
-        bed: where it runs.
-        name: of the run.
-        runs: path in the bucket under which runs lie.
-        job: its command.
-    """
-
-    def __init__(self, bed: Bed, name: str, runs: str, job: tuple[str, ...]) -> None:
-        self._bed, self._name, self._job = bed, name, (*job, "--name", name, "--storage", bucket(runs))
-        self.watch = Watch(bed, f"{runs}/{name}")
-        self.submissions = 0
-        self.submit()
-
-    def submit(self) -> None:
-        """The same command, once more."""
-        self.submissions += 1
-        self._process = self._bed.begin(self._log, *self._job)
-
-    def wait_for(self, step: int) -> None:
-        """Until it has reported a step; fails when its job ends."""
-
-        def reached() -> bool:
-            status = self._process.poll()
-            if status is not None and self.watch.step() < step:
-                raise RuntimeError(f"the job ended with {status} before step {step}:\n{self.said()}")
-            return self.watch.step() >= step
-
-        wait_until(reached, _PATIENCE_S, f"step {step} is reached; said so far:\n{self.said()}")
-
-    def wait_for_workers(self, number: int) -> None:
-        """Until so many workers have reported a step."""
-        wait_until(lambda: self.workers()[-1:] == [number], _PATIENCE_S, f"{number} workers train: {self.workers()}")
-
-    def workers(self) -> list[int]:
-        """How many have trained, one after another, as far as they came to report steps."""
-        stood = [(said["workers"], said["step"]) for said in self.watch.said() if said["reports"]]
-        moved = [now[0] for before, now in itertools.pairwise(stood) if now[1] > before[1] and now[0] == before[0]]
-        return [number for number, _ in itertools.groupby(moved)]
-
-    def wait_for_end(self, seconds: float = _PATIENCE_S) -> int:
-        """Until its job has ended; what ``ray job submit`` returned."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(f"the job goes on after {seconds:g} s; it said:\n{self.said()}") from None
-        finally:
-            if self._process.poll() is not None:
-                self._bed.processes.pop(self._log, None)
-
-    def said(self) -> str:
-        """What the last job has printed."""
-        return self._bed.log(self._log)
-
-    @property
-    def _log(self) -> str:
-        return f"job-{self._name}-{self.submissions}"
 
 
 def lose_worker(bed: Bed, training: Training, chance: random.Random) -> None:
@@ -131,7 +67,7 @@ def lose_head(bed: Bed, training: Training, chance: random.Random) -> None:
     bed.start_node(head)
     for node in others:
         _restart(bed, node)
-    wait_until(lambda: bed.alive() == len(bed.nodes), _PATIENCE_S, "all nodes are there again")
+    wait_until(lambda: bed.alive() == len(bed.nodes), PATIENCE_S, "all nodes are there again")
     assert training.wait_for_end() != 0, training.said()
     training.submit()
 
@@ -150,6 +86,8 @@ def lose_mlflow(bed: Bed, training: Training, chance: random.Random) -> None:
     bed.start_mlflow()
 
 
+# Steps of a run that is as long as three losses take.
+USUAL, STEPS = 240, {"MLflow for 60 s": 1_200}
 LOSSES: dict[str, Callable[[Bed, Training, random.Random], None]] = {
     "worker": lose_worker,
     "raylet": lose_raylet,
@@ -198,7 +136,7 @@ def _processes(bed: Bed, node: Machine, word: str) -> list[psutil.Process]:
 def _restart(bed: Bed, node: Machine) -> None:
     """What a supervisor does: wait until ``ray start`` has ended there, and start it again."""
     process = bed.processes[node.name]
-    wait_until(lambda: process.poll() is not None, _PATIENCE_S, f"Ray on {node.name} has ended")
+    wait_until(lambda: process.poll() is not None, PATIENCE_S, f"Ray on {node.name} has ended")
     bed.stop(node.name)
     time.sleep(_SUPERVISOR_S)
     bed.start_node(node)
