@@ -37,12 +37,10 @@ from stargan_ray.runtime.search_report import write_report
 from stargan_ray.runtime.search_room import process_bundle, room_for
 from stargan_ray.runtime.search_table import SearchTable
 from stargan_ray.runtime.search_trial import Task, tune_trial
-from stargan_ray.runtime.search_watch import Watch
+from stargan_ray.runtime.search_watch import CRASHES, Watch
 from stargan_ray.runtime.strangers import require_judged_strangers
 from stargan_ray.runtime.trials import OVER
 from stargan_ray.runtime.troubles import in_a_line
-
-_CRASHES = 2  # of a trial's process before the trial counts as failed
 
 
 @dataclass(frozen=True)
@@ -301,7 +299,7 @@ def _tune(
                 name=job.name,
                 storage_path=temporary,
                 callbacks=[watch.callback()],
-                failure_config=tune.FailureConfig(max_failures=_CRASHES),
+                failure_config=tune.FailureConfig(max_failures=CRASHES),
                 verbose=0,
                 log_to_file=False,
             ),

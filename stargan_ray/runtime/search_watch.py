@@ -15,6 +15,7 @@ from stargan_ray.runtime.search_record import SearchRecord
 from stargan_ray.runtime.search_table import SearchTable
 from stargan_ray.runtime.search_trial import LOST, Task
 
+CRASHES = 2  # of a trial's process before the trial counts as failed
 _IN_A_ROW = 3  # trials that fail for another reason than diverging: the fault is not theirs
 _LOOK_S = 0.25
 _GRACE_S = 120.0  # for a step, a checkpoint or a judgement in progress, before trials that are to end are killed
@@ -143,7 +144,8 @@ class Watch:
                 watch.started_again(trial.config["trial"])
 
             def on_trial_error(self, *, trial: Any, **_: Any) -> None:
-                watch.ended(trial.config["trial"], "its process died again and again (out of memory?)")
+                why = f"its process died {CRASHES + 1} times (out of memory? look at ray status and the dashboard)"
+                watch.ended(trial.config["trial"], why)
 
         return Tells()
 

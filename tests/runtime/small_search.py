@@ -18,6 +18,7 @@ import psutil
 from tiny_models import build_supporting
 
 from stargan_ray.config import DataConfig, Recipe, TrainConfig, to_json
+from stargan_ray.data import storage
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.plan import Shape
 from stargan_ray.data.readers.faces import read_faces
@@ -150,17 +151,29 @@ class Seen:
     events: tuple[str, ...]
 
 
-def written_by(folder: Path, trials: Sequence[Trial]) -> dict[Path, int]:
-    """When each file of weights of some trials was written: another time, and it was trained again."""
-    name = folder.name
-    found = [path for each in trials for path in folder.glob(f"{name}-{each.key}/**/*.safetensors")]
+def written_by(uri: str, trials: Sequence[Trial]) -> dict[str, int]:
+    """When each file of the checkpoints of some trials was written: another time, and it was trained again."""
+    found: dict[str, int] = {}
+    for each in trials:
+        run = storage.join(uri, f"{uri.rpartition('/')[2]}-{each.key}", "checkpoints")
+        for step in storage.list_names(run):
+            found |= {f"{run}/{step}/{file.name}": file.modified for file in storage.list_folder(f"{run}/{step}")}
     assert found
-    return {path: path.stat().st_mtime_ns for path in found}
+    return found
 
 
-def status_of_job(name: str, place: Path, storage: str = "runs") -> Seen:
+def one_line(job: Searching, *parts: str) -> None:
+    """The last thing said is an error of one line, and no traceback is said anywhere."""
+    assert "Traceback" not in job.said, job.said
+    (error,) = (line for line in job.lines() if line.startswith("error: "))
+    assert error == job.lines()[-1]
+    for part in parts:
+        assert part in error, error
+
+
+def status_of_job(name: str, place: Path, where: str = "runs") -> Seen:
     """What jobs/status.py says of it."""
-    command = [sys.executable, str(ROOT / "jobs" / "status.py"), name, "--storage", storage, "--json"]
+    command = [sys.executable, str(ROOT / "jobs" / "status.py"), name, "--storage", where, "--json"]
     done = subprocess.run(command, cwd=place, env=environment_of(), capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
