@@ -71,8 +71,10 @@ def _start(dashboard: bool) -> None:
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
     except ConnectionError as error:
         raise _unanswered(address, error) from error
+    except SystemExit as error:  # what Ray's own handler makes of SIGTERM
+        raise KeyboardInterrupt from error
     finally:
-        # Ray puts a handler of its own in the place of ours, which ends what should be stopped with a checkpoint.
+        # Ray puts that handler in the place of ours, and it ends what should be stopped with a checkpoint.
         if callable(handler) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
 
