@@ -5,6 +5,7 @@ pytest tests/runtime/test_search.py
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_search import ROOT, build_place, environment_of, flags_of, searching
+from small_search import ROOT, build_place, environment_of, flags_of, searching, status_of_job
 
+from stargan_ray.config import flatten, from_json
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.search_ledger import Ledger
 
@@ -131,6 +133,40 @@ def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_o
     schedules = {tuple(load_model(p).method.lambda_id.values): load_model(p) for p in runs}  # type: ignore[union-attr]
     assert schedules[best].content_hash == whole.content_hash, "a training from nothing comes to the same weights"
     assert len({model.content_hash for model in schedules.values()}) == 2
+
+
+@pytest.mark.slow
+def test_the_losses_are_balanced_against_each_other_and_the_report_says_how(place: Path) -> None:
+    space = {f"method.{name}" for name in ("lambda_ds.start", "lambda_cyc", "lambda_sty", "lambda_id.end")}
+    ten = ["--set", "train.steps=10", "train.checkpoint_every=5", "--trials", "4", "--seed", "1"]
+    with searching(place, ["balance", *flags_of("b", *ten)], place / "balance.log") as job:
+        assert job.ended(900) == 0, job.said
+    assert "judged at steps 5, 10" in job.said
+    report = json.loads((place / "runs/b/report.json").read_text())
+    assert (report["search"], report["recipe"]) == ("balance", "few")
+    assert set(report["space"]) == space
+    assert sum(report["counts"].values()) == 4
+    *anchors, drawn = report["trials"]
+    assert [trial["label"] for trial in anchors] == ["paper", "no identity loss", "recipe"]
+    assert (drawn["label"], set(drawn["values"])) == ("", space)
+    own = {path: value for path, value in anchors[2]["values"].items() if path != "method.lambda_id.end"}
+    assert own == {f"method.{name}": 1.0 for name in ("lambda_ds.start", "lambda_cyc", "lambda_sty")}
+    assert all(drawn["values"][path] != value for path, value in own.items()), "all of them are drawn"
+    judged = {trial["key"]: trial for trial in report["trials"] if trial["status"] == "finished"}
+    assert all({*report["objectives"], "score"} <= set(trial["figures"]) for trial in judged.values())
+    assert set(report["front"]) <= set(judged)
+    best = judged[report["best"]]
+    assert best["figures"]["score"] == max(trial["figures"]["score"] for trial in judged.values())
+    assert best["key"] in job.lines()[-1] or "challenger" in job.lines()[-1]
+    told = flatten(from_json(json.loads((place / "runs/b/best.json").read_text())))
+    assert {path: told[path] for path in space} == best["values"], "best.json is the best trial's recipe"
+    page = (place / "runs/b/search.html").read_text()
+    for word in ("lambda_ds.start", "lambda_cyc", "lambda_sty", "lambda_id.end", "no identity loss"):
+        assert word in page, word
+    rows = list(csv.DictReader((place / "runs/b/trials.csv").read_text().splitlines()))
+    assert [row["status"] for row in rows] == [trial["status"] for trial in report["trials"]]
+    seen = status_of_job("b", place)
+    assert (seen.state, seen.step, len(seen.trials)) == ("finished", 4, 4)
 
 
 def test_what_cannot_be_searched_is_one_line(place: Path, run_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
