@@ -25,9 +25,9 @@ class FlakyS3:
         seen: requests so far.
     """
 
-    def __init__(self, behind: str) -> None:
+    def __init__(self, behind: str, port: int = 0) -> None:
         self.behind, self.fault, self.left, self.seen = urlsplit(behind), "SlowDown", 0, 0
-        self._lock, self.port = threading.Lock(), 0
+        self._lock, self.port = threading.Lock(), port
         self.up()
 
     @property

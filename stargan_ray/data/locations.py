@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import socket
 import time
@@ -36,7 +37,8 @@ _S3_VARIABLES = (
 )
 _METADATA_SERVICE = ("169.254.169.254", 80)  # answers on a cloud machine that may have a role, nowhere else
 _PROBE_S = 3.0
-PATIENCE_S = 120.0  # how long a store may be away or fail before a command gives up
+PATIENCE_S = 120.0  # how long a store may be away or fail before a command gives up, unless PATIENCE says otherwise
+PATIENCE = "STARGAN_S3_PATIENCE_S"
 # Set in the processes that a command starts elsewhere once it has reached its stores itself: one that does not answer
 # them was not misspelt, it is away for the moment.
 KNOWN = "STARGAN_S3_KNOWN"
@@ -158,6 +160,22 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
+def patience(usual: float = PATIENCE_S) -> float:
+    """Seconds that a store may be away.
+
+    Raises:
+        StorageError: STARGAN_S3_PATIENCE_S is no number of seconds.
+    """
+    given = os.environ.get(PATIENCE, "")
+    try:
+        seconds = float(given) if given else usual
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise StorageError(f"{PATIENCE} = {given}: allowed are seconds >= 0")
+    return seconds
+
+
 @functools.lru_cache(maxsize=16)
 def _s3(query: str, settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
     """The S3 file system that a URI's parameters and the environment describe; one connection pool for each pair.
@@ -192,7 +210,7 @@ def _s3(query: str, settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
 
 def _require_answer(host: str, scheme: str, endpoint: str) -> None:
     split = urlsplit(f"{scheme}://{host}")
-    until = time.monotonic() + (PATIENCE_S if os.environ.get(KNOWN) else 0)
+    until = time.monotonic() + (patience() if os.environ.get(KNOWN) else 0)
     while True:
         try:
             port = split.port or (80 if scheme == "http" else 443)

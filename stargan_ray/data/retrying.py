@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from stargan_ray.data.locations import PATIENCE_S, StorageError, failure
+from stargan_ray.data.locations import PATIENCE_S, StorageError, failure, patience
 
 _log = logging.getLogger(__name__)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
@@ -45,9 +45,9 @@ def patiently(verb: str, uri: str, work: Callable[[], T]) -> T:
         work: safe to repeat.
 
     Raises:
-        StorageError: it fails for another reason, or still after ``PATIENCE_S``.
+        StorageError: it fails for another reason, or still after ``PATIENCE_S`` (or STARGAN_S3_PATIENCE_S).
     """
-    began, wait, tries = None, _FIRST_WAIT_S, 1
+    began, wait, tries, longest = None, _FIRST_WAIT_S, 1, patience(PATIENCE_S)
     while True:
         try:
             done = work()
@@ -56,11 +56,11 @@ def patiently(verb: str, uri: str, work: Callable[[], T]) -> T:
             began = began or now
             if not any(sign in str(error) for sign in _PASSING):
                 raise failure(verb, uri, error) from error
-            if now - began + wait > PATIENCE_S:
+            if now - began + wait > longest:
                 said = failure(verb, uri, error)
                 raise StorageError(f"{said} ({tries} attempts in {now - began:.0f} s)") from error
             if tries == 1:
-                _log.warning("%s; trying again for %.0f s", failure(verb, uri, error), PATIENCE_S)
+                _log.warning("%s; trying again for %.0f s", failure(verb, uri, error), longest)
             time.sleep(wait * random.uniform(0.5, 1.0))  # many workers do not come back at the same moment
             wait, tries = min(2 * wait, _LONGEST_WAIT_S), tries + 1
         else:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import threading
 from urllib.parse import urlsplit
 
 from stargan_ray.data import storage
+from stargan_ray.data.locations import PATIENCE
 from stargan_ray.errors import InputError
 
 # What workers of a running cluster need to reach storage and records. Keys are not among it, since the dashboard
 # shows a job's environment: nodes have their own credentials. Nor is a network interface: each node names its own.
-_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "MLFLOW_TRACKING_URI")
+_STORES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
+_PASSED_ON = (*_STORES, PATIENCE, "MLFLOW_TRACKING_URI")
 _QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -63,10 +66,17 @@ def _start(dashboard: bool) -> None:
     import ray.data  # sets up its own logging when imported, so the level comes after
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
     except ConnectionError as error:
         raise _unanswered(address, error) from error
+    except SystemExit as error:  # what Ray's own handler makes of SIGTERM
+        raise KeyboardInterrupt from error
+    finally:
+        # Ray puts that handler in the place of ours, and it ends what should be stopped with a checkpoint.
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _fit_for_others(name: str) -> bool:

@@ -56,6 +56,7 @@ def fit(run: Run, *, progress: Progress | None = None, stop: threading.Event | N
 
     Raises:
         InputError: something given cannot be used, or the run cannot fit the cluster.
+        StorageError: a disk is full, or a store stays away: no fault of the run's.
         DivergedError: its numbers became infinite.
         KeyboardInterrupt: stopped by a person; the checkpoint is written.
     """
@@ -158,8 +159,9 @@ def _failure(records: Any) -> InputError | None:
     """What a worker could not go on from."""
     import ray
 
-    message, diverged = ray.get(records.failure.remote())
-    return (DivergedError if diverged else InputError)(message) if message else None
+    message, fault = ray.get(records.failure.remote())
+    kinds = {"diverged": DivergedError, "storage": storage.StorageError}
+    return kinds.get(fault, InputError)(message) if message else None
 
 
 def _say(records: Any, run: Run) -> None:

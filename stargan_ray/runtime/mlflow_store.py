@@ -20,7 +20,8 @@ _PROBE_S = 3.0
 # MLflow's defaults wait for minutes. A person's own settings win.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 # They tell of every migration of a new store, every step of a registration, and of a missing pip.
-_CHATTY = ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc", "mlflow.utils.environment")
+_CHATTY = ("alembic", "mlflow.pyfunc", "mlflow.utils.environment")
+_ECHO = "mlflow.store.db.utils"  # what it logs as an error, with its traceback, it raises as well
 
 
 def tracking_uri() -> str:
@@ -51,6 +52,7 @@ def connect(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger(_ECHO).setLevel(logging.CRITICAL)
     try:
         with _alone(uri):
             return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -9,9 +9,11 @@ from stargan_ray.config import Recipe
 from stargan_ray.data.pipeline import RaySource
 from stargan_ray.data.plan import Plan
 from stargan_ray.data.shards import Dataset
+from stargan_ray.data.storage import StorageError
 from stargan_ray.data.stream import Source
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.records import ActorRecorder
+from stargan_ray.runtime.records_actor import Fault
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.session import run_worker, thread_source
 from stargan_ray.training.step import NonFiniteError
@@ -41,9 +43,14 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
         source = thread_source if reads_itself(run.recipe) else ray_source
         outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name), _notice)
     except (InputError, NonFiniteError) as error:
-        ray.get(actor.fail.remote(str(error), isinstance(error, NonFiniteError)))
+        ray.get(actor.fail.remote(str(error), _fault(error)))
         raise
     return vars(outcome)
+
+
+def _fault(error: Exception) -> Fault:
+    """What a driver should know of an error, besides what it says."""
+    return "diverged" if isinstance(error, NonFiniteError) else "storage" if isinstance(error, StorageError) else ""
 
 
 def _notice() -> str:

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from stargan_ray.runtime.gauges import RunGauges
 from stargan_ray.runtime.heartbeat import Heartbeat
 from stargan_ray.runtime.standing import State
 from stargan_ray.runtime.tracking import Tracking
 
+Fault = Literal["", "diverged", "storage"]  # what could not be gone on from; empty = anything else
 STATES: Mapping[str, State] = {"FINISHED": "finished", "KILLED": "stopped", "FAILED": "failed"}
 
 
@@ -69,7 +70,7 @@ class RecordsActor:
         self._heartbeat = Heartbeat(run.uri, run.steps, step=run.step, batch=run.batch)
         self._gauges = gauges
         self._step, self._values = 0, dict[str, float]()
-        self._failure, self._diverged = "", False
+        self._failure: tuple[str, Fault] = "", ""
         self._notes: list[str] = []
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -113,14 +114,14 @@ class RecordsActor:
         self._heartbeat.error(said)
         self.note(said)
 
-    def fail(self, message: str, diverged: bool = False) -> None:
-        """A worker met an error that starting it again would not mend; ``diverged`` = its numbers became infinite."""
-        if not self._failure:
-            self._failure, self._diverged = message, diverged
+    def fail(self, message: str, fault: Fault = "") -> None:
+        """A worker met an error that starting it again would not mend: its numbers became infinite, a disk is full."""
+        if not self._failure[0]:
+            self._failure = message, fault
 
-    def failure(self) -> tuple[str, bool]:
-        """That error, or nothing, and whether the training diverged."""
-        return self._failure, self._diverged
+    def failure(self) -> tuple[str, Fault]:
+        """That error, or nothing, and its kind."""
+        return self._failure
 
     def progress(self) -> tuple[int, dict[str, float]]:
         """The last step reported and its numbers."""
@@ -133,6 +134,6 @@ class RecordsActor:
             status: ``FINISHED``, ``FAILED`` or ``KILLED``, as MLflow has it.
             why: it failed.
         """
-        self._heartbeat.close(STATES[status], why or self._failure)
+        self._heartbeat.close(STATES[status], why or self._failure[0])
         self._tracking.close(status)
         return self._tracking.run_id

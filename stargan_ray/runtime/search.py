@@ -31,17 +31,16 @@ from stargan_ray.runtime.judges import JudgeModels, refuse_trainers
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.mlflow_store import tracking_uri
 from stargan_ray.runtime.run import absolute_model
-from stargan_ray.runtime.search_ledger import OVER, Ledger, Trial, trial_of
+from stargan_ray.runtime.search_ledger import Ledger, Trial, trial_of
 from stargan_ray.runtime.search_record import SearchRecord
 from stargan_ray.runtime.search_report import write_report
 from stargan_ray.runtime.search_room import process_bundle, room_for
 from stargan_ray.runtime.search_table import SearchTable
 from stargan_ray.runtime.search_trial import Task, tune_trial
-from stargan_ray.runtime.search_watch import Watch
+from stargan_ray.runtime.search_watch import CRASHES, Watch
 from stargan_ray.runtime.strangers import require_judged_strangers
+from stargan_ray.runtime.trials import OVER
 from stargan_ray.runtime.troubles import in_a_line
-
-_CRASHES = 2  # of a trial's process before the trial counts as failed
 
 
 @dataclass(frozen=True)
@@ -141,12 +140,14 @@ def search(job: Job, *, stop: threading.Event, table: SearchTable, say: Any = pr
         trials = task.ledger.all()
         files = write_report(job, trials, task.uri)  # also of a part: it is what there is
         if stop.is_set():
-            status = "KILLED"
             raise KeyboardInterrupt
         if watch.broken:
             raise InputError(f"trial after trial failed, the last one: {watch.broken}; the same command goes on")
         status = "FINISHED"
         return trials
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
     except Exception as error:
         why = in_a_line(error)
         raise
@@ -274,6 +275,8 @@ def _tune(
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is the job's
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # the spool and a local MLflow are where the job runs
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # it shows a box of its own at any verbosity
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that reaches no storage reports that alone
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"  # the ledger and the watch say it in a line
     from ray import tune
 
     from stargan_ray.runtime.search_scheduler import scheduler_of
@@ -296,7 +299,7 @@ def _tune(
                 name=job.name,
                 storage_path=temporary,
                 callbacks=[watch.callback()],
-                failure_config=tune.FailureConfig(max_failures=_CRASHES),
+                failure_config=tune.FailureConfig(max_failures=CRASHES),
                 verbose=0,
                 log_to_file=False,
             ),

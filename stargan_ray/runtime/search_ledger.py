@@ -21,7 +21,6 @@ from stargan_ray.recipes.searches import Fields, Search
 
 Status = Literal["running", "finished", "stopped", "diverged", "failed"]
 _END = "end"
-OVER = ("finished", "stopped", "diverged")  # never done again; what failed for another reason is
 
 
 @dataclass(frozen=True)

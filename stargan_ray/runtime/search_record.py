@@ -65,6 +65,10 @@ class SearchRecord:
         if trial.status in ("failed", "diverged"):
             self._heartbeat.error(f"trial {trial.order} {trial.status}: {trial.why}")
 
+    def trouble(self, said: str) -> None:
+        """Something went wrong that the search survives."""
+        self._heartbeat.error(said)
+
     def segment(self, step: int, figures: Mapping[str, float]) -> None:
         """The best of a population after a segment."""
         told = {f"search/best/{name}": value for name, value in figures.items()}

@@ -27,6 +27,7 @@ from stargan_ray.runtime.search_ledger import Ledger, Status, Trial
 
 _POLL_S = 1.0  # between looks for a checkpoint
 _TRIES = 5  # of reading one that a newer one may have replaced meanwhile
+LOST = "lost"  # in what a trial reports: why it cannot reach storage, which it therefore cannot tell the ledger
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,19 @@ class Task:
 
 
 def tune_trial(config: Mapping[str, Any], task: Task) -> None:
-    """What Ray Tune calls: ``config["trial"]`` is the point; it ends well whatever becomes of the training."""
+    """What Ray Tune calls: ``config["trial"]`` is the point; it ends well whatever becomes of the training.
+
+    A full disk or a store that stays away is no end of the trial, which goes on with the next call: the driver is told.
+    """
     from ray import tune
 
     def report(step: int, values: Mapping[str, float]) -> None:
         tune.report({"step": step, **values})
 
-    carry_out(task, config["trial"], report)
+    try:
+        carry_out(task, config["trial"], report)
+    except storage.StorageError as error:
+        tune.report({LOST: " ".join(str(error).split())})
 
 
 def carry_out(task: Task, trial: Trial, report: Callable[[int, Mapping[str, float]], None]) -> Trial:
@@ -104,6 +111,10 @@ def carry_out(task: Task, trial: Trial, report: Callable[[int, Mapping[str, floa
 
     Returns:
         The trial at its end: ``finished``, ``diverged`` or ``failed``.
+
+    Raises:
+        StorageError: storage cannot be read or written, which would fail every other trial too; the ledger has this
+            one as it stood before.
     """
     trial = replace(task.ledger.find(trial.key) or trial, status="running", why="")
     task.ledger.write(trial)
@@ -123,7 +134,9 @@ def carry_out(task: Task, trial: Trial, report: Callable[[int, Mapping[str, floa
         trial = task.ledger.find(trial.key) or trial  # stopped by the scheduler, or still running: a later call goes on
     except DivergedError as error:
         trial = replace(trial, status="diverged", why=str(error))
-    except (InputError, OSError, storage.StorageError) as error:
+    except storage.StorageError:
+        raise
+    except (InputError, OSError) as error:
         trial = replace(trial, status="failed", why=" ".join(str(error).split()))
     except Exception as error:  # a fault of ours: Tune shows its traceback to nobody, so the ledger says what it was
         why = " ".join(f"{type(error).__name__}: {error}".split())[:500]

@@ -11,7 +11,7 @@ from stargan_ray.data import storage
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.runtime.saved import Saved, best_of, saved_checkpoints
 from stargan_ray.runtime.standing import Event, Report, Standing, event_names, kind_of, read_event
-from stargan_ray.runtime.trials import TrialSeen, read_trials
+from stargan_ray.runtime.trials import OVER, TrialSeen, read_trials
 from stargan_ray.runtime.watching import AT_ONCE, Look, Seen, Watcher
 
 Kind = Literal["run", "search"]
@@ -187,13 +187,16 @@ def _search(name: str, look: Look, watcher: Watcher, pool: Executor) -> Status:
     alive = [(folder, each) for folder, each in zip(folders, looks, strict=True) if each.state == "training"]
     runs = tuple(_run(folder, each, pool, brief=True) for folder, each in alive)
     trials = read_trials(look.uri, pool)
-    state = status.state
+    state, over = status.state, sum(trial.status in OVER for trial in trials)
     if look.standing is None:  # an earlier program's: what it left behind must tell
         state = (
             "training" if runs else "finished" if storage.exists(storage.join(look.uri, "report.json")) else "silent"
         )
-        over = sum(trial.status != "running" for trial in trials)
         status = replace(status, step=over, steps=len(trials), unit="trials")
+    elif status.unit == "trials":  # its last word may be older than its ledger, where it was killed or a disk is full
+        status = replace(status, step=max(status.step, over))
+    if state != "training":
+        trials = [replace(each, status="cut off") if each.status == "running" else each for each in trials]
     return replace(status, state=state, runs=runs, trials=tuple(trials), latest=None, best=None)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from stargan_ray.data import storage
 
+OVER = ("finished", "stopped", "diverged")  # never done again; what failed for another reason is
+
 
 @dataclass(frozen=True)
 class TrialSeen:
@@ -20,7 +22,7 @@ class TrialSeen:
         order: in which it was begun.
         label: of a point that is always tried; else empty.
         fields: dotted path -> value.
-        status: as the ledger has it; ``running`` also of one that was cut off.
+        status: as the ledger has it; of one that runs no more, though the ledger has it running, ``cut off``.
         step: of the last rung; 0 = none yet.
         score: there; None = none yet.
         why: it failed.

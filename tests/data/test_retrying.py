@@ -78,6 +78,18 @@ def test_it_gives_up_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_patience_can_be_set(flaky: FlakyS3, stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARGAN_S3_PATIENCE_S", "1")
+    flaky.fail("SlowDown", 1000)
+    began = time.monotonic()
+    with pytest.raises(StorageError, match=r"attempts in \d s\)$"):
+        storage.write_bytes(stored, b"other")
+    assert time.monotonic() - began < 30, "the client's own tries come on top"
+    monkeypatch.setenv("STARGAN_S3_PATIENCE_S", "soon")
+    with pytest.raises(StorageError, match="STARGAN_S3_PATIENCE_S = soon: allowed are seconds >= 0"):
+        storage.write_bytes(stored, b"other")
+
+
 def test_a_lasting_error_is_not_tried_again(flaky: FlakyS3, stored: str) -> None:
     flaky.fail("SlowDown", 0)
     with pytest.raises(StorageError, match="does not exist"):

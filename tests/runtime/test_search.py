@@ -5,101 +5,38 @@ pytest tests/runtime/test_search.py
 
 from __future__ import annotations
 
-import contextlib
+import csv
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import build_supporting
+from small_search import ROOT, build_place, environment_of, flags_of, searching, status_of_job
 
-from stargan_ray.config import DataConfig, Recipe, TrainConfig, to_json
-from stargan_ray.data.faces import FacesConfig
-from stargan_ray.data.plan import Shape
-from stargan_ray.data.readers.faces import read_faces
-from stargan_ray.data.writing import write_dataset
-from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
-from stargan_ray.recipes import recipe_named
+from stargan_ray.config import flatten, from_json
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.search_ledger import Ledger
-from stargan_ray.schedules import UniformSteps
 
-ROOT = Path(__file__).parents[2]
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def _recipe() -> Recipe:
-    """Four steps of a translator of a few channels; half a CPU each, as the tiny recipes have it."""
-    narrow: dict[str, Any] = {
-        "first": 4, "largest": 8, "bottleneck": 8, "depth": 1, "style_dim": 4, "latent_dim": 3, "mapping_hidden": 6
-    }  # fmt: skip
-    method = StarGANv2Identity(**narrow, identity_dim=8, lambda_id=UniformSteps(0.1, 2.0, 1, 3, 1))
-    train = TrainConfig(steps=4, threads=1, report_every=1, sample_every=0, validate_every=0, checkpoint_every=2)
-    halves = recipe_named("stargan-v2-tiny").scale
-    return Recipe("few", "a test's", method, DataConfig(size=32, shape=Shape(4, 2, 8)), train, halves)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set, untrained supporting networks that know its eight expressions, and a recipe."""
-    folder = tmp_path_factory.mktemp("search")
-    faces = FacesConfig(people=14, images_per_person=8, size=32, splits=(0.5, 0.5, 0.0))
-    write_dataset(str(folder / "faces"), read_faces(faces))
-    build_supporting(folder)
-    (folder / "few.json").write_text(json.dumps(to_json(_recipe())))
-    return folder
-
-
-def _flags(place: Path, name: str, *more: str) -> list[str]:
-    return [
-        "--data", "faces", "--name", name, "--recipe", "few.json", "--identity", "identity", "--expression-judge",
-        "expression", "--identity-judge", "identity-judge", "--people", "6", "--translations", "24", *more,
-    ]  # fmt: skip
-
-
-def _environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}
-
-
-@contextlib.contextmanager
-def _running(place: Path, flags: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """The job in a session of its own, of which nothing is left afterwards."""
-    command = [sys.executable, str(ROOT / "jobs" / "tune.py"), *flags]
-    process = subprocess.Popen(
-        command, cwd=place, env=_environment(), text=True, start_new_session=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 900) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.2)
+    return build_place(tmp_path_factory.mktemp("search"))
 
 
 def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(place: Path) -> None:
     # A rate of 1e30 diverges at once: such a trial is recorded and ends nothing.
     own = ["--search", "rate_d=choice(1e-4,1e30)", "--only", "--scheduler", "none", "--parallel", "2"]
-    flags = ["lambda-id", *_flags(place, "s", *own), "--trials", "4", "--seed", "1"]
+    flags = ["lambda-id", *flags_of("s", *own), "--trials", "4", "--seed", "1"]
     ledger = Ledger(str(place / "runs" / "s"))
-    with _running(place, flags) as process:
-        _until(lambda: any(trial.status == "finished" for trial in ledger.all()), process)
+    with searching(place, flags, place / "first.log") as job:
+        job.until("a trial", lambda: any(trial.status == "finished" for trial in ledger.all()), 900)
     over = {trial.key: trial for trial in ledger.all() if trial.status == "finished"}
     assert 1 <= len(over) < 4
     written = {
@@ -107,10 +44,9 @@ def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(plac
     }
     assert written
 
-    with _running(place, flags) as again:
-        said, _ = again.communicate(timeout=900)
-    assert again.returncode == 0, said
-    assert f"{len(over)} of them are over; 2 trials at once" in said
+    with searching(place, flags, place / "again.log") as again:
+        assert again.ended(900) == 0, again.said
+    assert f"{len(over)} of them are over; 2 trials at once" in again.said
     for path, when in written.items():
         assert path.stat().st_mtime_ns == when, f"{path} was trained again"
     trials = ledger.all()
@@ -140,7 +76,7 @@ def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(plac
         "--local",
     ]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "train.py"), *command], cwd=place, env=_environment(), check=False
+        [sys.executable, str(ROOT / "jobs" / "train.py"), *command], cwd=place, env=environment_of(), check=False
     )
     assert done.returncode == 0
     one, other = load_model(place / "runs/again"), load_model(place / f"runs/s/s-{best.key}")
@@ -167,10 +103,9 @@ def _assert_nested(place: Path, name: str, finished: int) -> None:
 
 
 def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_other(place: Path) -> None:
-    flags = ["schedule", *_flags(place, "p"), "--members", "2", "--segments", "2"]
-    with _running(place, flags) as process:
-        said, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, said
+    flags = ["schedule", *flags_of("p"), "--members", "2", "--segments", "2"]
+    with searching(place, flags, place / "population.log") as job:
+        assert job.ended(900) == 0, job.said
     report = json.loads((place / "runs/p/report.json").read_text())
     first, second = report["segments"]
     assert [member["values"] for member in first] == [[0.1], [8.0]]
@@ -190,7 +125,7 @@ def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_o
         "--local",
     ]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "train.py"), *command], cwd=place, env=_environment(), check=False
+        [sys.executable, str(ROOT / "jobs" / "train.py"), *command], cwd=place, env=environment_of(), check=False
     )
     assert done.returncode == 0
     whole = load_model(place / "runs/whole")
@@ -200,6 +135,40 @@ def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_o
     assert len({model.content_hash for model in schedules.values()}) == 2
 
 
+@pytest.mark.slow
+def test_the_losses_are_balanced_against_each_other_and_the_report_says_how(place: Path) -> None:
+    space = {f"method.{name}" for name in ("lambda_ds.start", "lambda_cyc", "lambda_sty", "lambda_id.end")}
+    ten = ["--set", "train.steps=10", "train.checkpoint_every=5", "--trials", "4", "--seed", "1"]
+    with searching(place, ["balance", *flags_of("b", *ten)], place / "balance.log") as job:
+        assert job.ended(900) == 0, job.said
+    assert "judged at steps 5, 10" in job.said
+    report = json.loads((place / "runs/b/report.json").read_text())
+    assert (report["search"], report["recipe"]) == ("balance", "few")
+    assert set(report["space"]) == space
+    assert sum(report["counts"].values()) == 4
+    *anchors, drawn = report["trials"]
+    assert [trial["label"] for trial in anchors] == ["paper", "no identity loss", "recipe"]
+    assert (drawn["label"], set(drawn["values"])) == ("", space)
+    own = {path: value for path, value in anchors[2]["values"].items() if path != "method.lambda_id.end"}
+    assert own == {f"method.{name}": 1.0 for name in ("lambda_ds.start", "lambda_cyc", "lambda_sty")}
+    assert all(drawn["values"][path] != value for path, value in own.items()), "all of them are drawn"
+    judged = {trial["key"]: trial for trial in report["trials"] if trial["status"] == "finished"}
+    assert all({*report["objectives"], "score"} <= set(trial["figures"]) for trial in judged.values())
+    assert set(report["front"]) <= set(judged)
+    best = judged[report["best"]]
+    assert best["figures"]["score"] == max(trial["figures"]["score"] for trial in judged.values())
+    assert best["key"] in job.lines()[-1] or "challenger" in job.lines()[-1]
+    told = flatten(from_json(json.loads((place / "runs/b/best.json").read_text())))
+    assert {path: told[path] for path in space} == best["values"], "best.json is the best trial's recipe"
+    page = (place / "runs/b/search.html").read_text()
+    for word in ("lambda_ds.start", "lambda_cyc", "lambda_sty", "lambda_id.end", "no identity loss"):
+        assert word in page, word
+    rows = list(csv.DictReader((place / "runs/b/trials.csv").read_text().splitlines()))
+    assert [row["status"] for row in rows] == [trial["status"] for trial in report["trials"]]
+    seen = status_of_job("b", place)
+    assert (seen.state, seen.step, len(seen.trials)) == ("finished", 4, 4)
+
+
 def test_what_cannot_be_searched_is_one_line(place: Path, run_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     for flags, message in (
@@ -207,7 +176,7 @@ def test_what_cannot_be_searched_is_one_line(place: Path, run_job: Job, monkeypa
         (["--identity-judge", "identity"], "identity cannot judge the identity: it is the identity network"),
         (["--first-rung", "2"], "--first-rung 2.0: allowed is 0 < share <= 1"),
     ):
-        done = run_job("tune", "lambda-id", *_flags(place, "bad", *flags))
+        done = run_job("tune", "lambda-id", *flags_of("bad", *flags))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert message in done.stderr
 

@@ -219,6 +219,11 @@ def test_a_search_shows_its_trials_and_who_trains(tmp_path: Path) -> None:
     assert look(tmp_path, "when/when-k1").step == 40
     assert json.loads(json.dumps(as_json(found), allow_nan=False))["runs"][0]["state"] == "training"
 
+    write_now(str(search), told(0, unit="trials", step=0, steps=8, state="failed", why="the disk is full"))
+    found = look(tmp_path, "when")
+    assert (found.state, found.why, found.step) == ("failed", "the disk is full", 1), "the ledger knows of one more"
+    assert [trial.status for trial in found.trials] == ["finished", "cut off", "cut off"]
+
 
 # ------------------------------------------------------------------------------------------------------- the job
 
