@@ -65,6 +65,9 @@ class Lines:
         """Keep the last."""
         self.pictures[name] = png
 
+    def secure(self) -> None:
+        """Forget."""
+
     def stop_requested(self) -> bool:
         """Never."""
         return False

@@ -46,6 +46,12 @@ class ActorRecorder:
         """See ``Recorder``."""
         self.actor.image.remote(step, name, png)
 
+    def secure(self) -> None:
+        """See ``Recorder``; the only call that waits for the actor."""
+        import ray
+
+        ray.get(self.actor.secure.remote())
+
     def note(self, message: str) -> None:
         """See ``Recorder``."""
         self.actor.trouble.remote(message)
@@ -104,6 +110,10 @@ class Shown:
     def image(self, step: int, name: str, png: bytes) -> None:
         """See ``Recorder``."""
         self.records.image(step, name, png)
+
+    def secure(self) -> None:
+        """See ``Recorder``."""
+        self.records.secure()
 
     def note(self, message: str) -> None:
         """See ``Recorder``."""

@@ -85,6 +85,10 @@ class RecordsActor:
         """See ``Recorder``."""
         self._tracking.image(step, name, png)
 
+    def secure(self) -> None:
+        """See ``Recorder``."""
+        self._tracking.secure()
+
     def note(self, message: str) -> None:
         """A person should see this now; what several workers say is kept once."""
         if message not in self._notes:

@@ -1,7 +1,8 @@
 """A copy of a run's undelivered records in its storage, where it outlives the machine that holds the spool.
 
 One object, ``<run>/spool.zip``: the waiting lines of records.jsonl, the files they name and the reader's notes.
-It is written while MLflow is away, and gone when everything is delivered.
+It is written while MLflow is away and with every checkpoint, from which a run may go on elsewhere, and gone when
+everything is delivered.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -31,6 +33,7 @@ class SpoolCopy:
     def __init__(self, uri: str) -> None:
         self._uri, self._saved_at = storage.join(uri, "spool.zip"), 0.0
         self._exists = False
+        self._lock = threading.Lock()  # who delivers saves and forgets, who writes a checkpoint saves
 
     def restore(self, folder: Path) -> None:
         """Put the copy where the spool will be opened, unless records are waiting there, which are newer."""
@@ -49,9 +52,15 @@ class SpoolCopy:
 
     def save(self, spool: Spool, *, now: bool = False) -> None:
         """Copy what is waiting; nothing happens within a minute of the last copy, unless it must be now."""
+        with self._lock:
+            self._save(spool, now)
+
+    def _save(self, spool: Spool, now: bool) -> None:
         if not now and time.monotonic() - self._saved_at < _EVERY_S and self._exists:
             return
         records = [record for _, record in spool.read(spool.waiting)]
+        if not records:
+            return  # they were delivered in the meantime
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("records.jsonl", "".join(json.dumps(record) + "\n" for record in records))
@@ -68,10 +77,11 @@ class SpoolCopy:
 
     def forget(self) -> None:
         """Everything is delivered."""
-        if self._exists:
-            try:
-                storage.delete(self._uri)
-            except StorageError as error:
-                _log.warning("delivered records stay behind in storage: %s", error)
-                return
-            self._exists = False
+        with self._lock:
+            if self._exists:
+                try:
+                    storage.delete(self._uri)
+                except StorageError as error:
+                    _log.warning("delivered records stay behind in storage: %s", error)
+                    return
+                self._exists = False

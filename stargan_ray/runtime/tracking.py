@@ -2,7 +2,7 @@
 
 Every record goes to a local spool first (``spool.py``) and is delivered from there, in order, by a thread.
 While MLflow is away, records wait; what is left at the end is delivered by the next run of the same name, on whatever
-machine, since a copy of what waits lies in the run's storage (``spool_copy.py``).
+machine, since a copy of what waits lies in the run's storage (``spool_copy.py``), written with every checkpoint too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TRIES = 5  # of a record that fails for another reason while the store answers
 
 
 class Tracking:
-    """The records of one run; a ``Recorder`` of the training loop. Nothing but ``close`` ever waits.
+    """The records of one run; a ``Recorder`` of the training loop. Nothing but ``close`` waits for MLflow.
 
     Args:
         name: the run's name: the same name continues the same MLflow run.
@@ -81,6 +81,11 @@ class Tracking:
         if path.is_absolute() or ".." in path.parts or not path.name:
             raise InputError(f"artifact {name!r}: allowed are relative paths without '..'")
         self._add({"kind": "artifact", "under": "/".join(path.parts[:-1])}, data, path.name)
+
+    def secure(self) -> None:
+        """What was recorded so far outlives this machine, from now on: it is in MLflow, or a copy is in storage."""
+        if self._copy and self.waiting:
+            self._copy.save(self._spool, now=True)
 
     def request_stop(self) -> None:
         """Ask the run to end after its step."""
@@ -174,7 +179,11 @@ class _RunStore:
     def _find_run(self) -> None:
         """The newest run of the name, or a new one."""
         self._experiment_id = experiment_id(self._client, self.uri, self.experiment)
-        self.run_id = find_run(self._client, self._experiment_id, self.name) or self._new_run()
+        self.run_id = find_run(self._client, self._experiment_id, self.name)
+        if self.run_id:
+            self._note_sent(self._client.get_run(self.run_id))
+        else:
+            self.run_id = self._new_run()
 
     def _new_run(self) -> str:
         run = self._client.create_run(self._experiment_id, tags={NAME_TAG: self.name}, run_name=self.name)
@@ -212,22 +221,26 @@ class _RunStore:
         tags = record["tags"] | ({"stargan_ray.changed_params": json.dumps(changed)} if changed else {})
         self._client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
         self._client.update_run(self.run_id, status="RUNNING")
-        # A run resumed from a checkpoint repeats the steps behind it: what is there is not sent again.
+        self._note_sent(run)
+
+    def _note_sent(self, run: Any) -> None:
+        """A run resumed from a checkpoint repeats the steps behind it: what is there is not sent again."""
         histories = {key: self._client.get_metric_history(self.run_id, key) for key in run.data.metrics}
         self.spool.notes = {"sent": {key: max(m.step for m in points) for key, points in histories.items()}}
 
     def _send_metrics(self, records: list[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
 
-        sent = self.spool.notes.get("sent", {})
-        metrics = [
-            Metric(name, value, record["time"], record["step"])
-            for record in records
-            for name, value in record["values"].items()
-            if record["step"] > sent.get(name, -1)
-        ]
+        sent = self.spool.notes.setdefault("sent", {})
+        metrics, last = [], dict(sent)
+        for record in records:
+            for name, value in record["values"].items():
+                if record["step"] > last.get(name, -1):
+                    metrics.append(Metric(name, value, record["time"], record["step"]))
+                    last[name] = record["step"]
         for first in range(0, len(metrics), _BATCH_METRICS):
             self._client.log_batch(self.run_id, metrics=metrics[first : first + _BATCH_METRICS])
+        sent.update(last)  # lost workers repeat steps too
 
     def _send_artifact(self, records: list[dict[str, Any]]) -> None:
         (record,) = records

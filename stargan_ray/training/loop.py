@@ -204,6 +204,7 @@ class _Run:
         if saving:
             self.worker.at(step, "writing a checkpoint")
             meta = {"recipe": to_json(self.recipe), "metrics": self.metrics, **self.meta}
+            self.recorder.secure()
             self.uri = self.checkpoints.save(self.state, meta)
 
     @contextlib.contextmanager

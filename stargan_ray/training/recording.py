@@ -28,6 +28,10 @@ class Recorder(Protocol):
         """What a person should know of the run, such as a damaged checkpoint."""
         ...
 
+    def secure(self) -> None:
+        """A checkpoint is about to be written, from which the run may go on: what was recorded must not be lost now."""
+        ...
+
     def stop_requested(self) -> bool:
         """Whether a person asked the run to end after this step."""
         ...
@@ -47,6 +51,9 @@ class NoRecords:
 
     def note(self, message: str) -> None:
         """Forget."""
+
+    def secure(self) -> None:
+        """There is nothing."""
 
     def stop_requested(self) -> bool:
         """Never."""

@@ -167,7 +167,7 @@ def copied(uri: str) -> list[str]:
 
 
 @pytest.mark.parametrize("place", ["disk", "s3"])
-@pytest.mark.parametrize("end", ["closed", "killed"])
+@pytest.mark.parametrize("end", ["closed", "checkpoint", "killed"])
 def test_what_a_lost_machine_left_is_delivered_by_another(
     end: str,
     place: str,
@@ -177,7 +177,7 @@ def test_what_a_lost_machine_left_is_delivered_by_another(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("stargan_ray.runtime.spool_copy._EVERY_S", 0.1)
+    monkeypatch.setattr("stargan_ray.runtime.spool_copy._EVERY_S", 0.1 if end == "killed" else 3600.0)
     root = str(tmp_path) if place == "disk" else request.getfixturevalue("s3")
     run, name = storage.join(root, "runs", "lost"), f"lost-{end}-{place}"
     first = Tracking(name, {"a": 1}, {}, uri=away, spool=tmp_path / "one", storage=run)
@@ -185,6 +185,8 @@ def test_what_a_lost_machine_left_is_delivered_by_another(
     first.image(1, "samples", b"a png")
     if end == "closed":
         assert first.close("KILLED") == 4
+    elif end == "checkpoint":
+        first.secure()
     else:  # nothing but what is copied while MLflow is away
         while not storage.exists(f"{run}/spool.zip") or len(copied(f"{run}/spool.zip")) < 3:
             time.sleep(0.05)
@@ -230,6 +232,14 @@ def test_a_delivery_that_was_not_noted_is_not_sent_twice(
         time.sleep(0.05)
     assert tracking.close() == 0
     assert history(store, tracking.run_id, "loss") == [(step, 0.5) for step in range(5)]
+
+
+def test_steps_that_lost_workers_repeat_are_sent_once(start: Start, store: str) -> None:
+    tracking = start("repeated")
+    for step in (1, 2, 3, 2, 3, 4):
+        tracking.metrics(step, {"loss": float(step)})
+    assert tracking.close() == 0
+    assert history(store, tracking.run_id, "loss") == [(step, float(step)) for step in (1, 2, 3, 4)]
 
 
 def test_a_record_that_mlflow_cannot_take_does_not_stop_the_others(

@@ -23,6 +23,7 @@ from stargan_ray.methods.base import Target, Translator
 from stargan_ray.training import step as step_module
 from stargan_ray.training.checkpoint import Checkpoints, read_meta
 from stargan_ray.training.loop import fresh_state, train
+from stargan_ray.training.recording import NoRecords
 from stargan_ray.training.step import State
 from stargan_ray.training.weights import load_weights
 from stargan_ray.training.worker import LocalWorker
@@ -176,18 +177,9 @@ def test_resume_equals_no_interruption(name: str, dataset: Dataset, tmp_path: Pa
 def test_thirty_steps_change_the_networks_and_no_term_runs_away(name: str, dataset: Dataset, tmp_path: Path) -> None:
     seen: list[dict[str, float]] = []
 
-    class Recorder:
+    class Recorder(NoRecords):
         def metrics(self, step: int, values: Any) -> None:
             seen.append(dict(values))
-
-        def measured(self, *_: Any) -> None:
-            pass
-
-        def image(self, *_: Any) -> None:
-            pass
-
-        def stop_requested(self) -> bool:
-            return False
 
     recipe = recipe_of(name, steps=30, report_every=10)
     state = state_of(recipe)

@@ -56,6 +56,9 @@ class Recording:
     def image(self, step: int, name: str, png: bytes) -> None:
         self.images.append((step, name, png))
 
+    def secure(self) -> None:
+        pass
+
     def stop_requested(self) -> bool:
         return self.state is not None and self.state.step == self.stop_at
 
@@ -117,6 +120,18 @@ def test_accumulation_of_the_loop_equals_the_full_batch(dataset: Dataset, tmp_pa
     for name, value in tensors(whole).items():
         if "adam" in name and name.endswith("exp_avg"):  # without momentum: the gradient itself
             torch.testing.assert_close(tensors(cut)[name], value, rtol=1e-3, atol=1e-4 * float(value.abs().max() + 1))
+
+
+def test_records_are_secured_before_every_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
+    kept, found = checkpoints(tmp_path), []
+
+    class Securing(Recording):
+        def secure(self) -> None:
+            found.append((max(self.seen), kept.names()))
+
+    recipe = with_train(steps=4, checkpoint_every=2, report_every=1)
+    run(dataset, recipe, state_of(recipe), kept, recorder=Securing())
+    assert found == [(2, []), (4, ["step-00000002"])]
 
 
 # -- what a checkpoint is --------------------------------------------------------------------------------------
