@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -27,18 +28,26 @@ class Window(NamedTuple):
 Load = Callable[[npt.NDArray[np.int64]], Pixels]  # (U,) positions in an index -> (U, 3, H, W)
 
 
-def load_pool(dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> Pixels:
+def load_pool(dataset: Dataset, rows: npt.NDArray[np.int64], size: int, threads: int = 1) -> Pixels:
     """Read and decode the images at some positions of the index; (U, 3, size, size) uint8."""
-    pool = np.empty((len(rows), 3, size, size), np.uint8)
-    for place, data in enumerate(dataset.images(rows)):
-        try:
-            pool[place] = decode(data, size)
-        except UndecodableError as error:
-            key = dataset.index["key"][int(rows[place])].as_py()
-            raise InputError(
-                f"{dataset.uri}: image {key!r} could be decoded at ingest and cannot now ({error}): "
-                "the shard changed, or was ingested by --limits.verify header; ingest the data again"
-            ) from error
+    pool, encoded = np.empty((len(rows), 3, size, size), np.uint8), dataset.images(rows)
+
+    def fill(places: Iterable[int]) -> None:
+        for place in places:
+            try:
+                pool[place] = decode(encoded[place], size)
+            except UndecodableError as error:
+                key = dataset.index["key"][int(rows[place])].as_py()
+                raise InputError(
+                    f"{dataset.uri}: image {key!r} could be decoded at ingest and cannot now ({error}): "
+                    "the shard changed, or was ingested by --limits.verify header; ingest the data again"
+                ) from error
+
+    if threads == 1:
+        fill(range(len(rows)))
+    else:
+        with ThreadPoolExecutor(threads) as executor:
+            list(executor.map(fill, (range(first, len(rows), threads) for first in range(threads))))
     return pool
 
 

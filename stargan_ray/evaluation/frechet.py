@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.intervals import CONFIDENCE, Estimate
@@ -108,7 +110,10 @@ def by_domain(
     generator = np.random.default_rng(seed)
     drawn = [np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names)) for _ in range(ROUNDS)]
     weights = np.stack(drawn)[:, of_row].astype(np.float64)
-    again = [_resampled(features[targets == k], weights[:, targets == k], there[k]) for k in there]
+    with ThreadPoolExecutor(torch.get_num_threads()) as executor:  # eigenvalues of many small matrices take one core
+        again = list(
+            executor.map(lambda k: _resampled(features[targets == k], weights[:, targets == k], there[k]), there)
+        )
     half = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * float(np.std(np.nanmean(again, axis=0)))
     return Estimate(value, max(0.0, value - half), value + half, len(features))
 

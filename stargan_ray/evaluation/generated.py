@@ -32,7 +32,7 @@ def known_faces(dataset: Dataset, size: int, split: str, most_people: int | None
     """
     rows = known_rows(dataset, split, most_people)
     labels, _ = shown_expressions(dataset, rows)
-    images = to_float(torch.from_numpy(load_pool(dataset, rows, size)))
+    images = to_float(torch.from_numpy(load_pool(dataset, rows, size, torch.get_num_threads())))
     return Faces(images, torch.from_numpy(labels), np.asarray(dataset.index["identity"].take(rows).to_pylist()))
 
 
