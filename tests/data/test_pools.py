@@ -18,7 +18,7 @@ from stargan_ray.errors import InputError
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     uri = str(tmp_path_factory.mktemp("pools"))
-    write_dataset(uri, read_faces(FacesConfig(people=3, images_per_person=8, size=16, splits=(1.0, 0.0, 0.0))))
+    write_dataset(uri, read_faces(FacesConfig(people=3, images_per_person=8, size=32, splits=(1.0, 0.0, 0.0))))
     return open_dataset(uri)
 
 
