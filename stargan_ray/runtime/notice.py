@@ -1,10 +1,8 @@
-"""Drain this node of Ray when AWS says that it will take the spot machine away, two minutes ahead.
+"""AWS's notice that it takes this machine away becomes a drain of this node of Ray.
 
-    python -m stargan_ray.runtime.notice       beside `ray start`, in the background; it ends with the node
-
-Ray Train then stops all workers of a run after the same step with a checkpoint and goes on elsewhere; Ray's autoscaler
-starts another machine. Whoever is not at AWS is told so in one line. The two questions that are asked are described at
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+What AWS is asked: docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html. A drain has Ray
+Train stop (``ray_worker.py``) and Ray's autoscaler start another machine. It is told by Ray's own command line, which
+is the same for every cluster and loads Ray only when there is something to tell.
 """
 
 from __future__ import annotations
@@ -20,32 +18,15 @@ import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import psutil
-import tyro
 
 from stargan_ray.errors import InputError
-from stargan_ray.runtime import cli
 
 _ENDPOINT = "http://169.254.169.254"  # AWS's metadata service; each machine has its own behind this address
 _TOKEN_S = 21_600
 _TIMEOUT_S, _TRIES = 2.0, 3
 _UNREACHABLE = (OSError, http.client.HTTPException, ValueError)
-
-
-@dataclass(frozen=True)
-class Notices:
-    """Watch for AWS's notices, and drain the node when there is one."""
-
-    address: Annotated[str, tyro.conf.arg(help="of the node, where several run on this machine")] = ""
-    every_s: Annotated[float, tyro.conf.arg(help="seconds between two questions; AWS advises 5")] = 5.0
-    rebalance: Annotated[bool, tyro.conf.arg(help="drain on a mere recommendation to rebalance too")] = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if not 0 < self.every_s <= 60:
-            raise InputError(f"every_s = {self.every_s:g}: allowed are values above 0 and up to 60")
 
 
 @dataclass(frozen=True)
@@ -98,26 +79,31 @@ class Metadata:
             return answer.read().decode()
 
 
-def watch(notices: Notices) -> None:
+def watch(address: str = "", every_s: float = 5.0, rebalance: bool = False) -> None:
     """Ask until the node is drained or gone; each thing that happens is a line on stdout.
+
+    Args:
+        address: of the node, where several run on this machine.
+        every_s: seconds between two questions.
+        rebalance: drain on a mere recommendation to rebalance too, without a deadline.
 
     Raises:
         InputError: not one node of Ray runs here, or several and none or no one is named.
     """
-    node, metadata = local_node(notices.address), Metadata()
+    node, metadata = local_node(address), Metadata()
     if why := _unreachable(metadata):
         print(f"no notices: {metadata.url} is no metadata service of AWS ({why})", flush=True)
         return
     print(f"node {node.identity[:8]} will be drained when {metadata.url} has a notice", flush=True)
     said: set[str] = set()
     while node.raylet.is_running() and node.raylet.status() != psutil.STATUS_ZOMBIE:
-        line = _look(notices, metadata, node)
+        line = _look(metadata, node, rebalance)
         if line and line not in said:
             print(line, flush=True)
             said.add(line)
         if line.startswith("drained"):
             return
-        time.sleep(notices.every_s)
+        time.sleep(every_s)
 
 
 def local_node(address: str = "") -> Node:
@@ -153,7 +139,7 @@ def _unreachable(metadata: Metadata) -> str:
     return why
 
 
-def _look(notices: Notices, metadata: Metadata, node: Node) -> str:
+def _look(metadata: Metadata, node: Node, rebalance: bool) -> str:
     """Ask once and do what there is to do; what to say of it."""
     try:
         if action := metadata.ask("spot/instance-action"):
@@ -162,7 +148,7 @@ def _look(notices: Notices, metadata: Metadata, node: Node) -> str:
             return _drain(node, f"spot machine: {told['action']} at {told['time']}", max(int(left), 0))
         if advice := metadata.ask("events/recommendations/rebalance"):
             said = f"AWS advises to rebalance, {advice.strip()}"
-            return _drain(node, said, None) if notices.rebalance else said
+            return _drain(node, said, None) if rebalance else said
     except (*_UNREACHABLE, KeyError, TypeError) as error:
         return f"{metadata.url} does not answer as it should ({' '.join(str(error).split())}); it is asked again"
     return ""
@@ -182,7 +168,3 @@ def _drain(node: Node, why: str, left_s: int | None) -> str:
         within = "" if left_s is None else f", {left_s} s ahead"
         return f"drained{within}: {why}"
     return f"{why}: not drained, {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}"
-
-
-if __name__ == "__main__":
-    cli.job(lambda: watch(cli.parse(Notices, __doc__)))

@@ -1,18 +1,18 @@
-"""The watcher of AWS's notices against a real metadata service; tests/cluster/test_notices.py has the node with it.
+"""The watcher of AWS's notices against a real metadata service; tests/cluster/test_notices.py has one on a node of Ray.
 
 pytest tests/runtime/test_notice.py
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +20,7 @@ from imds import ACTION, REBALANCE, Imds, publish
 
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import notice
-from stargan_ray.runtime.notice import Metadata, Node, Notices, local_node, watch
+from stargan_ray.runtime.notice import Metadata, Node, local_node, watch
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_notice_is_told_to_ray_until_it_takes_it(
 ) -> None:
     at = (datetime.now(UTC) + timedelta(seconds=100)).strftime("%Y-%m-%dT%H:%M:%SZ")
     publish(imds.folder, ACTION, f'{{"action": "terminate", "time": "{at}"}}')
-    watch(Notices(every_s=0.01))
+    watch(every_s=0.01)
     first, failed, done = capsys.readouterr().out.splitlines()
     assert first == f"node abababab will be drained when {imds.url} has a notice"
     assert failed == f"spot machine: terminate at {at}: not drained, no head"
@@ -93,7 +93,7 @@ def test_advice_is_said_once_and_drains_only_where_that_is_asked_for(
     imds: Imds, node: subprocess.Popen[bytes], drains: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(imds.folder, REBALANCE, '{"noticeTime": "2026-01-02T03:04:05Z"}')
-    thread = threading.Thread(target=watch, args=(Notices(every_s=0.01),))
+    thread = threading.Thread(target=watch, args=("", 0.01))
     thread.start()
     while len(imds.asked) < 20:
         time.sleep(0.01)
@@ -110,7 +110,7 @@ def test_advice_drains_without_a_deadline_where_that_is_asked_for(
     imds: Imds, node: object, drains: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(imds.folder, REBALANCE, "{}")
-    watch(Notices(every_s=0.01, rebalance=True))
+    watch(every_s=0.01, rebalance=True)
     assert capsys.readouterr().out.splitlines()[-1] == "drained: AWS advises to rebalance, {}"
     assert "deadline" not in drains.read_text()
 
@@ -121,7 +121,7 @@ def test_a_notice_that_is_none_is_said_and_asked_for_again(
 ) -> None:
     publish(imds.folder, ACTION, text)
     threading.Timer(0.3, node.kill).start()
-    watch(Notices(every_s=0.01))
+    watch(every_s=0.01)
     (said,) = capsys.readouterr().out.splitlines()[1:]
     assert said.startswith(f"{imds.url} does not answer as it should (")
     assert imds.asked.count(f"/latest/meta-data/{ACTION}") > 3
@@ -133,7 +133,7 @@ def test_a_machine_that_is_not_at_aws_is_told_so_and_left_alone(
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(notice, "_TRIES", 1)
-    watch(Notices())
+    watch()
     (said,) = capsys.readouterr().out.splitlines()
     assert said.startswith("no notices: http://127.0.0.1:9 is no metadata service of AWS (")
 
@@ -145,8 +145,6 @@ def test_without_a_node_of_ray_it_is_refused() -> None:
         local_node("203.0.113.7")
 
 
-def test_as_a_program_it_ends_with_two_when_it_is_used_wrongly() -> None:
-    command = [sys.executable, "-m", "stargan_ray.runtime.notice", "--every-s", "0"]
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
-    assert (done.returncode, done.stderr) == (2, "error: every_s = 0: allowed are values above 0 and up to 60\n")
+def test_as_a_job_it_ends_with_two_when_it_is_used_wrongly(run_job: Callable[..., Any]) -> None:
+    done = run_job("notice", "--every-s", "0")
+    assert (done.returncode, done.stderr) == (2, "error: --every-s 0: allowed are values above 0 and up to 60\n")
