@@ -3,7 +3,7 @@
     python jobs/notice.py       beside `ray start`, in the background; it ends with the node
 
 cluster/gpu.yaml starts it on every worker. Trainings then stop after the same step on all workers, with a checkpoint,
-and go on elsewhere; Ray's autoscaler starts another machine. Where nobody gives notices it says so and ends.
+and go on elsewhere. Where nobody gives notices it says so and ends.
 """
 
 from __future__ import annotations

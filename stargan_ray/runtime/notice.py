@@ -1,8 +1,8 @@
 """AWS's notice that it takes this machine away becomes a drain of this node of Ray.
 
-What AWS is asked: docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html. A drain has Ray
-Train stop (``ray_worker.py``) and Ray's autoscaler start another machine. It is told by Ray's own command line, which
-is the same for every cluster and loads Ray only when there is something to tell.
+What AWS is asked: docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html. Ray Train
+hears of a drain (``ray_worker.py``) and stops. It is told by Ray's own command line, as a program of its own: this one
+waits for days and has no need of Ray in its memory.
 """
 
 from __future__ import annotations

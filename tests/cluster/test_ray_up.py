@@ -1,6 +1,6 @@
 """cluster/local.yaml as it is delivered: `ray up` over ssh, a training on two machines, `ray down`.
 
-pytest -m slow tests/cluster/test_ray_up.py   -s   (some four minutes; it prints what each step took)
+pytest -m slow tests/cluster/test_ray_up.py -s   (some four minutes; it prints what each step took)
 """
 
 from __future__ import annotations
