@@ -118,6 +118,14 @@ def _local_faults(config: dict[str, Any], shown: str) -> Iterator[Fault]:
             yield Fault(shown, "provider", f"{address}: allowed are addresses by which the machines see each other")
     if len(set(addresses)) != len(addresses):
         yield Fault(shown, "provider", "head_ip and worker_ips: one address stands there twice")
+    if not any(re.search(r"PATH=.*>> ~/\.bashrc", command) for command in config.get("setup_commands", [])):
+        what = (
+            "none adds the folder of ray to PATH in ~/.bashrc: `ray down` would stop nothing and say that all is gone"
+        )
+        yield Fault(shown, "setup_commands", what)
+    for command in config.get(_STARTS[1], []):
+        if "ray start" in command:  # else a part of Ray stays on a worker after `ray down`
+            yield from _wanted(shown, _STARTS[1], command, "setsid --fork ray start --block")
     for command in config.get(_STARTS[0], []):
         if "ray start" in command:
             yield from _wanted(shown, _STARTS[0], command, '--node-ip-address="$NODE_IP"')

@@ -14,6 +14,7 @@ def aws_faults(config: dict[str, Any], shown: str) -> Iterator[Fault]:
     yield from _cost(config, shown)
     yield from _ports(config["provider"], shown)
     yield from _container(config.get("docker", {}), shown)
+    yield from _notice(config, shown)
     for name, kind in config["available_node_types"].items():
         yield from _machine(shown, f"available_node_types.{name}.node_config", kind["node_config"])
 
@@ -61,6 +62,17 @@ def _container(docker: dict[str, Any], shown: str) -> Iterator[Fault]:
             yield Fault(
                 shown, f"docker.{key}", "--shm-size is not there: NCCL's buffers and Ray's objects lie in /dev/shm"
             )
+
+
+def _notice(config: dict[str, Any], shown: str) -> Iterator[Fault]:
+    """Where machines can be taken away, a node hears of it; where it starts in the foreground, `ray up` never ends."""
+    if not any(_spot(kind) for kind in config["available_node_types"].values()):
+        return
+    key = "worker_start_ray_commands"
+    starts = [command for command in config.get(key, []) if "ray start" in command]
+    if not all(re.search(r"&& setsid --fork python \S+/jobs/notice\.py .*> \S+ 2>&1$", c) for c in starts):
+        what = "allowed for spot machines is one that ends with && setsid --fork python …/jobs/notice.py"
+        yield Fault(shown, key, f"{what} … > LOG 2>&1: a notice of AWS becomes a drain by it")
 
 
 def _machine(shown: str, where: str, machine: dict[str, Any]) -> Iterator[Fault]:

@@ -10,6 +10,8 @@ from checking.faults import Fault
 from checking.kustomize import Resource
 
 _GPU = "nvidia.com/gpu"
+_DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+_CHECKPOINT_S, _END_S = 30, 10  # what a checkpoint is given, and what Ray needs to end
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def pod_faults(pod: PodSpec) -> Iterator[Fault]:
         yield from _security(pod.file, where, container)
     if ".workerGroupSpecs" in pod.where or head:
         yield from _shared_memory(pod)
+    if ".workerGroupSpecs" in pod.where:
+        yield from _drained(pod)
 
 
 def _image(file: str, where: str, image: str) -> Iterator[Fault]:
@@ -123,3 +127,13 @@ def _shared_memory(pod: PodSpec) -> Iterator[Fault]:
             yield Fault(
                 pod.file, f"{where}.volumeMounts", "/dev/shm: allowed is a volume in memory; Ray's objects lie there"
             )
+
+
+def _drained(pod: PodSpec) -> Iterator[Fault]:
+    """At SIGTERM Ray drains a node for so long; at the end of its period (30 s unless said) Kubernetes kills it."""
+    longest = pod.spec.get("terminationGracePeriodSeconds", 30) - _END_S
+    for where, container in pod.containers():
+        given = {entry["name"]: entry.get("value") for entry in container.get("env", [])}.get(_DRAIN) or "none"
+        if not given.isdigit() or not _CHECKPOINT_S <= int(given) <= longest:
+            allowed = f"{_CHECKPOINT_S} to {longest}, terminationGracePeriodSeconds - {_END_S}"
+            yield Fault(pod.file, f"{where}.env.{_DRAIN}", f"{given}: allowed are seconds, {allowed}")

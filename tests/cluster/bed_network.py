@@ -16,7 +16,7 @@ from pathlib import Path
 _PREFIX = "bed"  # of the namespaces' names: bed-PID-MACHINE
 _SUBNET = "10.77.0"
 # A process ends when the test's process does, however that ends.
-_TIED = ("setpriv", "--pdeathsig", "KILL")
+TIED = ("setpriv", "--pdeathsig", "KILL")
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Machine:
     def enter(self, *command: str) -> list[str]:
         """A command as it is run there; when the process that this starts is killed, all that it started goes too."""
         if not self.namespace:
-            return [*_TIED, *command]
+            return [*TIED, *command]
         own = ["ip", "netns", "exec", self.namespace, "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
         private = ["sh", "-c", 'mount --bind "$0" /tmp/ray && exec "$@"', str(self.home / "ray")]
-        return [*_TIED, *own, *private, *command]
+        return [*TIED, *own, *private, *command]
 
 
 @contextlib.contextmanager

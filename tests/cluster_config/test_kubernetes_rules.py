@@ -20,6 +20,7 @@ HEAD = "/spec/headGroupSpec/template/spec"
 GPU = "/spec/workerGroupSpecs/0/template/spec"
 POD = "/spec/template/spec"
 ONE = POD + "/containers/0"
+DRAIN = "ray-worker.env.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 GONE = object()
 
 # object, path, new value (GONE: taken away), end of the field's name, what is said
@@ -69,6 +70,12 @@ CLUSTER = [
     ("RayCluster/stargan-ray", GPU + "/containers/0/resources/limits/nvidia.com~1gpu", 2, "gpu", "what is requested"),
     ("RayCluster/stargan-ray", GPU + "/tolerations", GONE, "spec.tolerations", "nvidia.com/gpu is not among them"),
     ("RayCluster/stargan-ray", GPU + "/volumes/2/emptyDir/medium", "", "ray-worker.volumeMounts", "/dev/shm"),
+    # an eviction
+    ("RayCluster/stargan-ray", GPU + "/containers/0/env", GONE, DRAIN, "none: allowed are seconds, 30 to 110"),
+    ("RayCluster/stargan-ray", GPU + "/containers/0/env/0/value", "soon", DRAIN, "soon: allowed are seconds"),
+    ("RayCluster/stargan-ray", GPU + "/containers/0/env/0/value", "10", DRAIN, "10: allowed are seconds"),
+    ("RayCluster/stargan-ray", GPU + "/containers/0/env/0/value", "120", DRAIN, "terminationGracePeriodSeconds - 10"),
+    ("RayCluster/stargan-ray", GPU + "/terminationGracePeriodSeconds", GONE, DRAIN, "105: allowed are seconds"),
     # rights
     ("StatefulSet/postgres", ONE + "/securityContext/runAsNonRoot", False, "runAsNonRoot", "allowed is True"),
     ("StatefulSet/postgres", ONE + "/securityContext/runAsUser", 0, "runAsUser", "a number above 0"),

@@ -53,6 +53,10 @@ AWS = [
     ("IamInstanceProfile: {Name: stargan-ray-node}", "EbsOptimized: true", "node_config.IamInstanceProfile", "keys"),
     ("&image ami-00000000000000000", "&image latest", "node_config.ImageId", "ami-…"),
     ("Encrypted: true", "Encrypted: false", "node_config.BlockDeviceMappings", "encrypted"),
+    # a machine that is taken away
+    ("jobs/notice.py", "jobs/notices.py", "worker_start_ray_commands", "becomes a drain"),
+    (" setsid --fork", "", "worker_start_ray_commands", "becomes a drain"),
+    ("notice.log 2>&1", "notice.log", "worker_start_ray_commands", "becomes a drain"),
     # the container
     ("stargan-ray:0.1.0", "stargan-ray:latest", "docker.image", "no fixed version"),
     ("stargan-ray:0.1.0", "stargan-ray", "docker.image", "no fixed version"),
@@ -69,6 +73,8 @@ LOCAL = [
     ('  "~/.ray/auth_token": "~/.ray/auth_token"\n', "", "file_mounts", "the token"),
     (". ~/stargan-ray/node.sh && python -m", "python -m", "setup_commands[1]", "does not source node.sh"),
     ("--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0", "head_start_ray_commands", "--dashboard-host=127.0.0.1"),
+    (" --block", "", "worker_start_ray_commands", "setsid --fork ray start --block"),
+    (">> ~/.bashrc", ">> ~/.ray/bashrc", "setup_commands", "would stop nothing"),
     ("cluster_name: stargan-ray-local\n", "cluster_name: {\n", "YAML", "expected"),
 ]
 
