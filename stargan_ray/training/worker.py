@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
@@ -125,10 +126,15 @@ class GroupWorker:
     Args:
         device: where it computes.
         timeout_s: that the group was made with.
+        bf16_gradients: gradients travel in bfloat16: every worker's is rounded to 8 significant bits, and so is every
+            partial sum on its way round the workers. All of them receive the same bits.
     """
 
-    def __init__(self, device: torch.device | str = "cpu", timeout_s: float = 600.0) -> None:
+    def __init__(
+        self, device: torch.device | str = "cpu", timeout_s: float = 600.0, *, bf16_gradients: bool = False
+    ) -> None:
         self.device = torch.device(device)
+        self.bf16_gradients = bf16_gradients
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
         self.timeout_s = timeout_s
@@ -137,12 +143,15 @@ class GroupWorker:
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """DistributedDataParallel; buffers are not broadcast, since a network runs several times a step."""
-        return DistributedDataParallel(
+        wrapped = DistributedDataParallel(
             network,
             device_ids=[self.device] if self.device.type == "cuda" else None,
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
+        if self.bf16_gradients:
+            wrapped.register_comm_hook(None, bf16_compress_hook)
+        return wrapped
 
     def mean(self, value: Tensor) -> Tensor:
         """All-reduced mean."""
