@@ -24,6 +24,7 @@ from typing import Any
 
 from measure import RESULTS, hardware
 from network_rank import Case
+from scaling_model import least_sent
 
 from stargan_ray.runtime.lineage import commit
 
@@ -37,11 +38,6 @@ CASES = {
 }
 _PORT = 29_500
 _LIMIT_S = 280.0
-
-
-def bound(workers: int, gradients: float) -> float:
-    """Bytes that each worker must send at least to have the mean of so many bytes."""
-    return 2 * (workers - 1) / workers * gradients
 
 
 def run(made: list[Machine], case: Case) -> list[dict[str, Any]]:
@@ -73,7 +69,7 @@ def run(made: list[Machine], case: Case) -> list[dict[str, Any]]:
 def summary(ranks: list[dict[str, Any]]) -> dict[str, Any]:
     """Bytes a step a worker, of the worker that sends most."""
     steps, workers = ranks[0]["steps_counted"], ranks[0]["workers"]
-    least = bound(workers, sum(ranks[0]["gradients"]) / steps)
+    least = least_sent(workers, sum(ranks[0]["gradients"]) / steps)
     counted = [(r["steps"]["sent"] - r["counting"]["sent"]) / steps for r in ranks]
     received = [(r["steps"]["received"] - r["counting"]["received"]) / steps for r in ranks]
     signs = [(r["quiet"]["sent"] - r["counting"]["sent"]) / r["quiet"]["seconds"] for r in ranks]
@@ -126,6 +122,7 @@ def main() -> None:
     asked.add_argument("--workers", nargs="+", type=int, default=[2, 3])
     asked.add_argument("--gradients", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     asked.add_argument("--frames", action="store_true", help="cut what is sent into frames of 1,500 bytes")
+    asked.add_argument("--add", action="store_true", help="to what an earlier call has written")
     asked.add_argument("--out", type=Path, default=RESULTS / "network.json")
     given = asked.parse_args()
     cases = [replace(CASES[name], gradients=each) for name in given.cases for each in given.gradients]
@@ -134,16 +131,16 @@ def main() -> None:
         for row in measured(workers, cases, given.frames):
             rows.append(row)
             print(line(row), flush=True)
-    record = {
-        "name": "network",
+    call = {
         "command": " ".join(["python", "benchmarks/network.py", *sys.argv[1:]]),
         "commit": commit(),
         "hardware": hardware(),
         "load": [round(each, 2) for each in os.getloadavg()],
         "rows": rows,
     }
+    before = json.loads(given.out.read_text())["calls"] if given.add else []
     given.out.parent.mkdir(exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=1))
+    given.out.write_text(json.dumps({"name": "network", "calls": [*before, call]}, indent=1))
 
 
 if __name__ == "__main__":

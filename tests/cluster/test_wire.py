@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, str], Any]
     if "skipped: " in done.stderr:
         pytest.skip(done.stderr.split("skipped: ")[-1].strip())
     assert done.returncode == 0, done.stderr
-    return {(row["workers"], row["gradients"]): row for row in json.loads(Path(out).read_text())["rows"]}
+    (call,) = json.loads(out.read_text())["calls"]
+    return {(row["workers"], row["gradients"]): row for row in call["rows"]}
 
 
 @pytest.mark.slow
