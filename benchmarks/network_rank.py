@@ -107,7 +107,7 @@ def batch_of(case: Case, rank: int) -> dict[str, Tensor]:
 def measure(case: Case, interface: Interface) -> dict[str, object]:
     """Train, be quiet, report; the bytes of each."""
     recipe = case.built()
-    worker = GroupWorker(bf16_gradients=case.gradients == "bf16")
+    worker = GroupWorker(gradients=case.gradients)
     begin = interface.read()
     state = fresh_state(recipe, len(EXPRESSIONS), worker, {n: helper(n, recipe) for n in recipe.method.helpers})
     part = (batch_of(case, worker.rank), lambda _, width: torch.randn(case.batch, width))

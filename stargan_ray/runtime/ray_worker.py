@@ -38,7 +38,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
         actor.began.remote(group.get_world_size())
     try:
         scale = run.recipe.scale
-        worker = GroupWorker(get_device(), scale.timeout_s, bf16_gradients=scale.gradients == "bf16")
+        worker = GroupWorker(get_device(), scale.timeout_s, scale.gradients)
         source = thread_source if reads_itself(run.recipe) else ray_source
         outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name), _notice)
     except (InputError, NonFiniteError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.distributed as dist
@@ -126,15 +126,18 @@ class GroupWorker:
     Args:
         device: where it computes.
         timeout_s: that the group was made with.
-        bf16_gradients: gradients travel in bfloat16: every worker's is rounded to 8 significant bits, and so is every
-            partial sum on its way round the workers. All of them receive the same bits.
+        gradients: what they travel in. ``bf16``: every worker's are rounded to 8 significant bits, and so is every
+            partial sum on its way round the workers; all of them receive the same bits.
     """
 
     def __init__(
-        self, device: torch.device | str = "cpu", timeout_s: float = 600.0, *, bf16_gradients: bool = False
+        self,
+        device: torch.device | str = "cpu",
+        timeout_s: float = 600.0,
+        gradients: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         self.device = torch.device(device)
-        self.bf16_gradients = bf16_gradients
+        self.gradients = gradients
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
         self.timeout_s = timeout_s
@@ -149,7 +152,7 @@ class GroupWorker:
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
-        if self.bf16_gradients:
+        if self.gradients == "bf16":
             wrapped.register_comm_hook(None, bf16_compress_hook)
         return wrapped
 

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ U = 2.0**-8  # the largest relative error of a rounding to bfloat16, which has 8
 WAYS = ("own", "fp32", "bf16")
 # Weights stay as they are, so that every phase of the step can be compared, also after the first update.
 STILL = replace(with_train(steps=1), method=replace(METHOD, rate_g=0.0, rate_d=0.0, rate_e=0.0, rate_f=0.0))
-CHANGES = (("bf16", 3), ("fp32", 5), ("bf16", 6))
+CHANGES: tuple[tuple[Literal["fp32", "bf16"], int], ...] = (("bf16", 3), ("fp32", 5), ("bf16", 6))
 Gradients = dict[str, Tensor]
 
 
@@ -83,11 +83,11 @@ def _rank(rank: int, uri: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{out / 'meeting'}", rank=rank, world_size=2)
     with in_double():
         for way in WAYS:
-            found = gradients_of(dataset, GroupWorker(bf16_gradients=way == "bf16"), way)
+            found = gradients_of(dataset, GroupWorker(gradients="bf16" if way == "bf16" else "fp32"), way)
             torch.save(found, out / f"{way}-{rank}.pt")
         for way, until in CHANGES:
             kept = Checkpoints(str(out / "run"))
-            found = go_on(dataset, kept, GroupWorker(bf16_gradients=way == "bf16"), until)
+            found = go_on(dataset, kept, GroupWorker(gradients=way), until)
             torch.save(found, out / f"{until}-{rank}.pt")
             if rank == 0:
                 shutil.copytree(out / "run", out / f"run-{until}")
