@@ -1,6 +1,6 @@
 """Workers beside one another: torch's gloo alone, and the same by Ray Train with its data by Ray Data.
 
-    python benchmarks/scale.py                  # four minutes on two cores that nothing else uses
+    python benchmarks/scale.py                  # some four minutes on two cores that nothing else uses
 
 ``stargan-v2-tiny`` at 32 px, a global batch of 16 whoever computes it. In turn, in one process a rank: one worker with
 one thread, one worker with a thread for every core, and a worker of one thread on every core, all on random images in
@@ -38,7 +38,7 @@ from stargan_ray.training.worker import GroupWorker, LocalWorker, Worker
 
 RECIPE, SIZE, BATCH = "stargan-v2-tiny", 32, 16
 STEPS = 8  # timed at once: the recipe's own mathematics repeats after four
-ROUNDS, REPORTS = 7, 6
+ROUNDS, REPORTS = 5, 6
 
 
 def steps_of(worker: Worker, threads: int) -> Callable[[], None]:
