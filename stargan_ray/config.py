@@ -37,6 +37,7 @@ AnyMethod = (
     | LAUN
     | FAGANStyle
 )
+Gradients = Literal["fp32", "bf16"]
 METHODS: dict[str, type[AnyMethod]] = {method.name: method for method in typing.get_args(AnyMethod)}
 
 
@@ -147,6 +148,8 @@ class ScaleConfig:
         timeout_s: seconds that workers wait for one another in a collective before the run fails with the name of the
             one that did not come; longer than validation or a checkpoint may take, since rank 0 does them alone.
         restarts: how often workers that were lost are started again without a new checkpoint in between.
+        gradients: what gradients travel between workers in: ``fp32``, or ``bf16``: half the bytes, rounded once a
+            worker (see ``GroupWorker``). Weights and optimisers stay in fp32; a run may go on with the other one.
     """
 
     num_workers: int | tuple[int, int] = 1
@@ -155,6 +158,7 @@ class ScaleConfig:
     cpus_per_reader: float = 1.0
     timeout_s: int = 600
     restarts: int = 3
+    gradients: Gradients = "fp32"
 
     def __post_init__(self) -> None:
         """Refuse a run of nobody."""
@@ -169,6 +173,8 @@ class ScaleConfig:
             raise InputError(f"scale.timeout_s = {self.timeout_s}: allowed are values >= 10")
         if self.restarts < 0:
             raise InputError(f"scale.restarts = {self.restarts}: allowed are values >= 0")
+        if self.gradients not in typing.get_args(Gradients):
+            raise unknown("scale.gradients", self.gradients, typing.get_args(Gradients))
 
     @property
     def workers(self) -> range:

@@ -64,6 +64,11 @@ def example() -> dict[str, Any]:
         (("scale", "num_workers"), [4, 2], r"scale\.num_workers = \(4, 2\): allowed are .* the least and the most"),
         (("scale", "num_workers"), [1, 2, 4], r"recipe\.scale\.num_workers = \[1, 2, 4\]: allowed is an integer, or a"),
         (("scale", "num_workers"), "2", r"recipe\.scale\.num_workers = '2': allowed is an integer, or a list of two"),
+        (
+            ("scale", "gradients"),
+            "fp16",
+            r"^unknown recipe\.scale\.gradients 'fp16': did you mean 'bf16'\? allowed: bf16, fp32$",
+        ),
         (("scale", "timeout_s"), 5, r"scale\.timeout_s = 5: allowed are values >= 10"),
     ],
 )
@@ -140,6 +145,7 @@ def test_flat_names_are_those_of_the_flags() -> None:
         (lambda: TrainConfig(accumulate=0), "train.accumulate"),
         (lambda: TrainConfig(seed=-1), "train.seed"),
         (lambda: ScaleConfig(cpus_per_worker=0), "scale.cpus_per_worker"),
+        (lambda: ScaleConfig(gradients="int8"), "scale.gradients"),  # type: ignore[arg-type]
     ],
 )
 def test_a_bad_value_names_its_flag(make: Callable[[], object], field: str) -> None:

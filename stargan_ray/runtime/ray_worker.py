@@ -39,7 +39,8 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
     if (group := get_context()).get_world_rank() == 0:
         actor.began.remote(group.get_world_size())
     try:
-        worker = GroupWorker(get_device(), run.recipe.scale.timeout_s)
+        scale = run.recipe.scale
+        worker = GroupWorker(get_device(), scale.timeout_s, scale.gradients)
         source = thread_source if reads_itself(run.recipe) else ray_source
         outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name), _notice)
     except (InputError, NonFiniteError) as error:

@@ -14,7 +14,7 @@ from stargan_ray.runtime.run import Run
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.worker import Worker
 
-# Fields that a resumed run may change: they decide how long and where, not what a step computes.
+# Fields that a resumed run may change: they decide how long and where, not what a step computes but for rounding.
 _FREE = ("train.steps", "train.threads", "train.report_every", "train.sample_every", "train.validate_every")
 _FREE_PREFIXES = (
     "scale.",

@@ -10,11 +10,12 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
@@ -127,10 +128,18 @@ class GroupWorker:
     Args:
         device: where it computes.
         timeout_s: that the group was made with.
+        gradients: what they travel in. ``bf16``: every worker's are rounded to 8 significant bits, and so is every
+            partial sum on its way round the workers; all of them receive the same bits.
     """
 
-    def __init__(self, device: torch.device | str = "cpu", timeout_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        timeout_s: float = 600.0,
+        gradients: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
         self.device = torch.device(device)
+        self.gradients = gradients
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
         self.timeout_s = timeout_s
@@ -145,6 +154,8 @@ class GroupWorker:
             wrapped = DistributedDataParallel(
                 network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+        if self.gradients == "bf16":
+            wrapped.register_comm_hook(None, bf16_compress_hook)
         return settled(wrapped)
 
     def mean(self, value: Tensor) -> Tensor:

@@ -66,10 +66,12 @@ def test_from_s3_to_s3_with_two_ray_workers_and_on_without_ray(s3: str, job: Job
     assert job("ingest", "faces", "--out", data, *flags).returncode == 0
     scale = ("--scale.num-workers", "2", "--scale.cpus-per-worker", "0.5", "--scale.cpus-per-reader", "0.5")
     common = ("expression-tiny", "--data", data, "--storage", runs, "--name", "two", *SMALL, *scale)
-    first = job("train", *common, "--train.steps", "4")
+    first = job("train", *common, "--train.steps", "4", "--scale.gradients", "bf16")
     assert first.returncode == 0, first.stderr
     assert "step-00000004" in first.stdout
-    # two workers under Ray, then one process without it: the same run goes on
+    halfway = json.loads(storage.read_bytes(f"{runs}/two/checkpoints/step-00000004/meta.json"))
+    assert halfway["recipe"]["scale"]["gradients"] == "bf16"
+    # two workers under Ray with gradients in bf16, then one process without it: the same run goes on
     second = job("train", *common, "--train.steps", "8", "--local")
     assert second.returncode == 0, second.stderr
     assert storage.list_names(f"{runs}/two/checkpoints")[-1] == "step-00000008"
