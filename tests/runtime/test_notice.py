@@ -93,7 +93,7 @@ def test_advice_is_said_once_and_drains_only_where_that_is_asked_for(
     imds: Imds, node: subprocess.Popen[bytes], drains: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(imds.folder, REBALANCE, '{"noticeTime": "2026-01-02T03:04:05Z"}')
-    thread = threading.Thread(target=watch, args=("", 0.01))
+    thread = threading.Thread(target=watch, args=("", 0.01), daemon=True)
     thread.start()
     while len(imds.asked) < 20:
         time.sleep(0.01)
