@@ -42,6 +42,7 @@ def test_two_workers_each_send_half_to_be_summed_and_half_that_is() -> None:
 def test_two_gpus_by_hand() -> None:
     link = Link("slow", 1e9, 1e-3)
     assert ring_s(2, 8e8, link, collectives=3) == pytest.approx(0.8 / REACHED + 2 * 3 * 1e-3)
+    assert ring_s(4, 0, link, collectives=2) == pytest.approx(2 * 6 * 1e-3)  # three hops to sum, three to tell
     # 100 MB are four buckets of 25 MiB, 20 MB are one; all of it over NVLink within a node
     whole = 1.01 * 120e6 / (REACHED * NVLINK.rate) + 2 * NVLINK.hop_s * (4 + 1)
     assert step_s(STEP, 2, BETWEEN[0]) == pytest.approx(0.4 + whole)
