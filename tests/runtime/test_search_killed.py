@@ -49,7 +49,7 @@ def finished(ledger: Ledger) -> Callable[[], bool]:
     return lambda: any(trial.status == "finished" for trial in ledger.all())
 
 
-@pytest.mark.parametrize("kind", [WORKER, CONTROLLER, TRIAL])
+@pytest.mark.parametrize("kind", [WORKER, CONTROLLER, TRIAL], ids=["worker", "controller", "trial"])
 def test_a_trial_whose_process_is_killed_is_started_again_and_the_others_are_left_alone(kind: str, place: Path) -> None:
     name = kind.rpartition(":")[2]
     ledger = Ledger(str(place / "runs" / name))
@@ -101,7 +101,7 @@ def test_a_trial_whose_process_dies_again_and_again_is_recorded_and_the_search_g
     assert written_by(ledger.uri, found[1:]) == written, "a finished trial was done again"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_driver_that_is_told_to_end_does_so_and_the_same_command_goes_on(number: signal.Signals, place: Path) -> None:
     name = number.name.lower()
     ledger = Ledger(str(place / "runs" / name))
