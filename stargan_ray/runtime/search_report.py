@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -89,11 +90,16 @@ def _report(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
         "space": {path: repr(dimension) for path, dimension in job.search.space.items()},
         "front": [trial.key for trial, on in zip(judged, front, strict=True) if on],
         "best": best.key if best else None,
-        "counts": {status: sum(t.status == status for t in trials) for status in sorted({t.status for t in trials})},
+        "counts": dict(sorted(Counter(map(_status, trials)).items())),
         "seconds": sum(trial.seconds for trial in trials),
         "trials": [_section(job, trial) for trial in trials],
         "commit": commit() or "not a checkout",
     }
+
+
+def _status(trial: Trial) -> str:
+    """How a trial stands when none runs any more."""
+    return "cut off" if trial.status == "running" else trial.status
 
 
 def _section(job: Job, trial: Trial) -> Mapping[str, Any]:
@@ -103,7 +109,7 @@ def _section(job: Job, trial: Trial) -> Mapping[str, Any]:
         "label": trial.label,
         "point": point_text(job.search.values_at(trial.fields), 99),
         "values": job.search.values_at(trial.fields),
-        "status": trial.status,
+        "status": _status(trial),
         "why": trial.why,
         "step": trial.step,
         "figures": dict(trial.last),
@@ -118,7 +124,7 @@ def _csv(job: Job, trials: Sequence[Trial]) -> bytes:
     writer = csv.writer(text)
     writer.writerow(["order", "key", "label", "status", "step", *job.search.space, *figures, "seconds", "why"])
     for trial in trials:
-        told = [trial.order, trial.key, trial.label, trial.status, trial.step]
+        told = [trial.order, trial.key, trial.label, _status(trial), trial.step]
         found = [trial.last.get(name, "") for name in figures]
         writer.writerow([*told, *job.search.values_at(trial.fields).values(), *found, trial.seconds, trial.why])
     return text.getvalue().encode()
