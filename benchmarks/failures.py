@@ -5,7 +5,8 @@
 
 Each loss comes at three random steps of one training of three workers. Stated are the longest time without a new step
 from a loss to the next, the steps that were done again, and whether the weights at the end are bit for bit those of a
-training that lost nothing and whether MLflow has the same records.
+training that lost nothing and whether MLflow has the same records. Without names a run of three, two and three workers
+comes too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from measure import report
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/cluster"))
 from bed import Bed, cluster
 from bed_training import Ending, Training, ending_of, prepared, undisturbed
-from kills import LOSSES, STEPS, USUAL, suffer
+from bed_watch import pauses
+from kills import LONG, LOSSES, STEPS, USUAL, first_difference, shrink_and_grow, suffer
+
+ELASTIC = "3, 2, 3 workers"
 
 
 def row_of(bed: Bed, job: tuple[str, ...], loss: str, calm: Ending, steps: int) -> dict[str, Any]:
@@ -41,6 +45,15 @@ def row_of(bed: Bed, job: tuple[str, ...], loss: str, calm: Ending, steps: int) 
     }
 
 
+def elastic_row(bed: Bed, job: tuple[str, ...], calm: Ending) -> dict[str, Any]:
+    """One training of three, two and three workers."""
+    training = Training(bed, "elastic", (*job, "--scale.num-workers", "2", "3", "--train.steps", str(LONG)))
+    found = pauses(shrink_and_grow(bed, training), 5)
+    _, told = ending_of(bed, "elastic", LONG)
+    step, apart = first_difference(told, calm[1])
+    return {"workers": training.workers(), "pauses_s": found, "differs_from_step": step, "relative_difference": apart}
+
+
 def main() -> None:
     """All losses that are named, or all."""
     chosen = sys.argv[1:] or list(LOSSES)
@@ -55,6 +68,11 @@ def main() -> None:
             rows[loss] = row_of(bed, job, loss, calm[steps], steps)
             seconds[loss] = [each["pause_s"] for each in rows[loss]["losses"]]
             print(loss, rows[loss], flush=True)
+        if not sys.argv[1:]:
+            calm[LONG] = calm.get(LONG) or undisturbed(bed, job, LONG)
+            rows[ELASTIC] = elastic_row(bed, job, calm[LONG])
+            seconds[ELASTIC] = rows[ELASTIC]["pauses_s"]
+            print(ELASTIC, rows[ELASTIC], flush=True)
     report("failures", " ".join(["python benchmarks/failures.py", *sys.argv[1:]]), seconds, rows=rows)
 
 

@@ -11,7 +11,8 @@ from bed_watch import Watch, records, weights
 WORKERS, RUNS = 3, "kills/runs"
 PATIENCE_S = 300.0
 _SMALL = ("--faces.people", "40", "--faces.size", "32", "--shard-rows", "64")
-Ending = tuple[dict[str, str], dict[str, dict[str, list[float]]]]
+Records = dict[str, dict[str, list[float]]]  # metric -> step -> the different values
+Ending = tuple[dict[str, str], Records]
 
 
 class Training:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import psutil
 from bed import Bed, wait_until
 from bed_network import Machine
-from bed_training import PATIENCE_S, WORKERS, Training
-from bed_watch import done_again, longest_pause, now
+from bed_training import PATIENCE_S, WORKERS, Records, Training
+from bed_watch import Seen, done_again, longest_pause, now
 
 _S3_AWAY_S, _MLFLOW_AWAY_S = 20.0, 60.0
 _SUPERVISOR_S = 3.0  # until whoever looks after a machine starts again what ended on it
@@ -87,7 +87,8 @@ def lose_mlflow(bed: Bed, training: Training, chance: random.Random) -> None:
 
 
 # Steps of a run that is as long as three losses take.
-USUAL, STEPS = 240, {"MLflow for 60 s": 1_200}
+USUAL, LONG = 240, 1_200
+STEPS = {"MLflow for 60 s": LONG}
 LOSSES: dict[str, Callable[[Bed, Training, random.Random], None]] = {
     "worker": lose_worker,
     "raylet": lose_raylet,
@@ -121,6 +122,33 @@ def suffer(bed: Bed, training: Training, loss: str, steps: int, seed: int, times
         Loss(step, longest_pause(reports, begin, end), done_again(reports, begin, end))
         for step, begin, end in zip(seen, struck, ends, strict=True)
     ]
+
+
+def shrink_and_grow(bed: Bed, training: Training) -> list[Seen]:
+    """A training of two or three workers loses the machine of one for a while; its reports."""
+    node = bed.nodes[-1]
+    training.wait_for(60)
+    bed.stop(node.name)
+    training.wait_for_workers(2)
+    training.wait_for(training.watch.step() + 60)
+    bed.start_node(node)
+    training.wait_for_workers(3)
+    assert training.wait_for_end() == 0, training.said()
+    training.watch.close()
+    return training.watch.reports()
+
+
+def first_difference(told: Records, expected: Records) -> tuple[int, float]:
+    """The first step at which a value is not the expected one, and how far the furthest is off there.
+
+    Off is relative to the value, or to a hundredth where it is smaller. Nothing differs: (0, 0.0).
+    """
+    apart: dict[int, float] = {}
+    for metric, values in expected.items():
+        for step, (value, *_) in values.items():
+            if off := abs(told[metric][step][0] - value) / max(abs(value), 0.01):
+                apart[int(step)] = max(off, apart.get(int(step), 0.0))
+    return (first, apart[first]) if apart and (first := min(apart)) else (0, 0.0)
 
 
 def _processes(bed: Bed, node: Machine, word: str) -> list[psutil.Process]:
