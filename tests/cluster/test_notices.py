@@ -1,6 +1,6 @@
 """A machine that is taken away with notice: AWS's for a spot machine, Kubernetes' SIGTERM to a pod.
 
-pytest -m slow tests/cluster/test_notices.py -s   (some four minutes; it prints what each took)
+pytest -m slow tests/cluster/test_notices.py -s   (some six minutes; it prints what each took)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bed_watch import done_again, longest_pause, now
 from imds import ACTION, publish
 
 pytestmark = pytest.mark.slow
-_STEPS, _BEFORE = 2_500, 100
+_STEPS, _BEFORE = 2_000, 100
 _IMDS = 1338
 _SMALL = ("--faces.people", "40", "--faces.size", "32", "--shard-rows", "64")
 
