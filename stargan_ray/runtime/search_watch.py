@@ -121,11 +121,12 @@ class Watch:
 
     def callback(self) -> Any:
         """What Tune tells."""
-        from ray.tune import Callback
+        from ray.tune.progress_reporter import TrialProgressCallback
 
         watch = self
 
-        class Tells(Callback):  # type: ignore[misc]
+        class Tells(TrialProgressCallback):  # type: ignore[misc]
+            # In the place of Tune's own of that kind, which prints a line for a trial that ends without a result.
             def on_trial_start(self, *, trial: Any, **_: Any) -> None:
                 watch.began(trial.config["trial"])
 
