@@ -28,7 +28,7 @@ test: .venv/ready
 test-long: .venv/ready
 	$(BIN)/python -m pytest -m slow --ignore tests/cluster
 
-# three Ray nodes on this machine, an S3 server and MLflow; some minutes
+# three Ray nodes on this machine, an S3 server and MLflow; more than an hour on two cores
 test-cluster: .venv/ready
 	$(BIN)/python -m pytest tests/cluster --durations=0
 

@@ -1,6 +1,6 @@
 """What losing a part of the cluster costs a training: three real Ray nodes, an S3 server and MLflow on this machine.
 
-    python benchmarks/failures.py                       # some twenty minutes on two cores; root, for network namespaces
+    python benchmarks/failures.py                       # forty minutes on two cores; root, for network namespaces
     python benchmarks/failures.py worker "S3 for 20 s"  # only these
 
 Each loss comes at three random steps of one training of three workers. Stated are the longest time without a new step

@@ -1,6 +1,6 @@
 """One training on three nodes loses, at three random steps each: a worker, a raylet, the driver, the head, S3, MLflow.
 
-pytest -m slow tests/cluster/test_kill_matrix.py -s   (some twenty minutes; it prints what each loss cost)
+pytest -m slow tests/cluster/test_kill_matrix.py -s   (forty minutes on two cores; it prints what each loss cost)
 """
 
 from __future__ import annotations
