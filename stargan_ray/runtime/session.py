@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from stargan_ray.config import Recipe
 from stargan_ray.data.plan import Plan
@@ -22,6 +26,7 @@ from stargan_ray.runtime.validation import make_hooks
 from stargan_ray.training.checkpoint import load_folder, read_meta
 from stargan_ray.training.loop import Outcome, fresh_state, train
 from stargan_ray.training.recording import Recorder
+from stargan_ray.training.step import State
 from stargan_ray.training.worker import Worker
 
 MakeSource = Callable[[Dataset, Plan, Sequence[int], Recipe], Source]
@@ -66,21 +71,7 @@ def run_worker(
     if isinstance(plan, IdentityPlan):
         meta["people"] = plan.counts
     with latest_copy(run.checkpoints, worker, recorder.note) as copy:
-        latest = read_meta(copy) if copy else {}
-        if latest:
-            require_same(run, latest, dataset.manifest.content_hash)
-        with local_weights(recipe, wanted=not latest) as building:
-            state = fresh_state(building, len(dataset.manifest.domains), worker, helpers)
-        state.method = recipe.method
-        meta["pretrained"] = (
-            latest["pretrained"]
-            if "pretrained" in latest
-            else origins(recipe, state.networks, continued=bool(run.init))
-        )
-        if copy:
-            load_folder(state, copy)
-        elif run.init:
-            meta["init"] = start_from(state, run.init, dataset.manifest.domains)
+        state, origin = _state(run, dataset, worker, helpers, copy)
     batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device, stored)
     hooks = make_hooks(recipe, dataset, run.judge, worker.device) if worker.rank == 0 else None
     return train(
@@ -89,8 +80,35 @@ def run_worker(
         batches,
         worker,
         run.checkpoints,
-        meta=meta,
+        meta=meta | origin,
         recorder=recorder,
         hooks=hooks,
         preempted=preempted,
     )
+
+
+def _state(
+    run: Run, dataset: Dataset, worker: Worker, helpers: dict[str, nn.Module], copy: Path | None
+) -> tuple[State, dict[str, Any]]:
+    """What training begins with: a checkpoint, given as a local copy of its files, another model's weights, or chance.
+
+    Returns:
+        The state, and what its checkpoints say of where its weights are from.
+
+    Raises:
+        InputError: the checkpoint is of another recipe or of other data, or weights cannot be used.
+    """
+    recipe, domains = run.recipe, dataset.manifest.domains
+    latest = read_meta(copy) if copy else {}
+    if latest:
+        require_same(run, latest, dataset.manifest.content_hash)
+    with local_weights(recipe, wanted=not latest) as building:
+        state = fresh_state(building, len(domains), worker, helpers)
+    state.method = recipe.method
+    known = latest.get("pretrained")
+    origin = {"pretrained": origins(recipe, state.networks, continued=bool(run.init)) if known is None else known}
+    if copy:
+        load_folder(state, copy)
+    elif run.init:
+        origin["init"] = start_from(state, run.init, domains)
+    return state, origin
