@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/cluster"))
 from bed import Bed, cluster
 from bed_training import Ending, Training, ending_of, prepared, undisturbed
 from bed_watch import pauses
-from kills import LONG, LOSSES, STEPS, USUAL, first_difference, shrink_and_grow, suffer
+from kills import ELASTIC_STEPS, LOSSES, STEPS, USUAL, first_difference, shrink_and_grow, suffer
 
 ELASTIC = "3, 2, 3 workers"
 
@@ -47,9 +47,9 @@ def row_of(bed: Bed, job: tuple[str, ...], loss: str, calm: Ending, steps: int) 
 
 def elastic_row(bed: Bed, job: tuple[str, ...], calm: Ending) -> dict[str, Any]:
     """One training of three, two and three workers."""
-    training = Training(bed, "elastic", (*job, "--scale.num-workers", "2", "3", "--train.steps", str(LONG)))
-    found = pauses(shrink_and_grow(bed, training), 5)
-    _, told = ending_of(bed, "elastic", LONG)
+    training = shrink_and_grow(bed, job, ELASTIC_STEPS)
+    found = pauses(training.watch.reports(), 5)
+    _, told = ending_of(bed, "elastic", ELASTIC_STEPS)
     step, apart = first_difference(told, calm[1])
     return {"workers": training.workers(), "pauses_s": found, "differs_from_step": step, "relative_difference": apart}
 
@@ -69,8 +69,7 @@ def main() -> None:
             seconds[loss] = [each["pause_s"] for each in rows[loss]["losses"]]
             print(loss, rows[loss], flush=True)
         if not sys.argv[1:]:
-            calm[LONG] = calm.get(LONG) or undisturbed(bed, job, LONG)
-            rows[ELASTIC] = elastic_row(bed, job, calm[LONG])
+            rows[ELASTIC] = elastic_row(bed, job, calm[USUAL])
             seconds[ELASTIC] = rows[ELASTIC]["pauses_s"]
             print(ELASTIC, rows[ELASTIC], flush=True)
     report("failures", " ".join(["python benchmarks/failures.py", *sys.argv[1:]]), seconds, rows=rows)

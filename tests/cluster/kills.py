@@ -13,7 +13,7 @@ import psutil
 from bed import Bed, wait_until
 from bed_network import Machine
 from bed_training import PATIENCE_S, WORKERS, Records, Training
-from bed_watch import Seen, done_again, longest_pause, now
+from bed_watch import done_again, longest_pause, now
 
 _S3_AWAY_S, _MLFLOW_AWAY_S = 20.0, 60.0
 _SUPERVISOR_S = 3.0  # until whoever looks after a machine starts again what ended on it
@@ -87,8 +87,8 @@ def lose_mlflow(bed: Bed, training: Training, chance: random.Random) -> None:
 
 
 # Steps of a run that is as long as three losses take.
-USUAL, LONG = 240, 1_200
-STEPS = {"MLflow for 60 s": LONG}
+USUAL, STEPS = 240, {"MLflow for 60 s": 1_200}
+ELASTIC_STEPS = 800
 LOSSES: dict[str, Callable[[Bed, Training, random.Random], None]] = {
     "worker": lose_worker,
     "raylet": lose_raylet,
@@ -124,9 +124,10 @@ def suffer(bed: Bed, training: Training, loss: str, steps: int, seed: int, times
     ]
 
 
-def shrink_and_grow(bed: Bed, training: Training) -> list[Seen]:
-    """A training of two or three workers loses the machine of one for a while; its reports."""
-    node = bed.nodes[-1]
+def shrink_and_grow(bed: Bed, job: tuple[str, ...], steps: int) -> Training:
+    """A training of two or three workers, each of whom wants a machine, loses a machine for a while."""
+    wide = ("--scale.num-workers", "2", "3", "--scale.cpus-per-worker", "1", "--scale.cpus-per-reader", "1")
+    training, node = Training(bed, "elastic", (*job, *wide, "--train.steps", str(steps))), bed.nodes[-1]
     training.wait_for(60)
     bed.stop(node.name)
     training.wait_for_workers(2)
@@ -135,11 +136,11 @@ def shrink_and_grow(bed: Bed, training: Training) -> list[Seen]:
     training.wait_for_workers(3)
     assert training.wait_for_end() == 0, training.said()
     training.watch.close()
-    return training.watch.reports()
+    return training
 
 
 def first_difference(told: Records, expected: Records) -> tuple[int, float]:
-    """The first step at which a value is not the expected one, and how far the furthest is off there.
+    """The first step, of those that are expected, at which a value is another one, and how far the furthest is off.
 
     Off is relative to the value, or to a hundredth where it is smaller. Nothing differs: (0, 0.0).
     """
