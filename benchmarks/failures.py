@@ -51,7 +51,7 @@ def elastic_row(bed: Bed, job: tuple[str, ...], calm: Ending) -> dict[str, Any]:
     found = pauses(training.watch.reports(), 5)
     _, told = ending_of(bed, "elastic", ELASTIC_STEPS)
     step, apart = first_difference(told, calm[1])
-    return {"workers": training.workers(), "pauses_s": found, "differs_from_step": step, "relative_difference": apart}
+    return {"workers": training.workers(), "pauses_s": found, "differs_from_step": step, "by_of_a_batch": apart}
 
 
 def main() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import random
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -140,16 +142,21 @@ def shrink_and_grow(bed: Bed, job: tuple[str, ...], steps: int) -> Training:
 
 
 def first_difference(told: Records, expected: Records) -> tuple[int, float]:
-    """The first step, of those that are expected, at which a value is another one, and how far the furthest is off.
+    """Where a training leaves the expected one, and how far: a wrong batch would be 1 away.
 
-    Off is relative to the value, or to a hundredth where it is smaller. Nothing differs: (0, 0.0).
+    Returns:
+        The first step with another value, and the median over the metrics there of the difference, in units of what
+        the metric changes by from a step to the next. Without any difference (0, 0.0).
     """
-    apart: dict[int, float] = {}
+    apart: dict[int, list[float]] = {}
     for metric, values in expected.items():
+        line = [value for _, (value, *_) in sorted(values.items(), key=lambda item: int(item[0]))]
+        usual = statistics.fmean(abs(after - before) for before, after in itertools.pairwise(line))
         for step, (value, *_) in values.items():
-            if off := abs(told[metric][step][0] - value) / max(abs(value), 0.01):
-                apart[int(step)] = max(off, apart.get(int(step), 0.0))
-    return (first, apart[first]) if apart and (first := min(apart)) else (0, 0.0)
+            if usual:  # what never changes, or only with the schedule, tells nothing of batches
+                apart.setdefault(int(step), []).append(abs(told[metric][step][0] - value) / usual)
+    different = [step for step, found in apart.items() if any(found)]
+    return (first, statistics.median(apart[first])) if different and (first := min(different)) else (0, 0.0)
 
 
 def _processes(bed: Bed, node: Machine, word: str) -> list[psutil.Process]:
