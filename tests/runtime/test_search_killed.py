@@ -148,7 +148,7 @@ def test_it_ends_at_once_before_there_are_trials_and_when_told_twice(moment: str
             job.until("the first", lambda: "once more stops at once" in job.said)
             job.process.send_signal(signal.SIGTERM)
         assert job.ended(45) == 130, job.said
-        assert job.left() == []
+        assert job.left(60) == [], "what Ray was just starting looks for its parent only once it has started"
     assert "Traceback" not in job.said, job.said
     assert job.lines()[-1] == "interrupted: the same command again goes on from here"
     assert status_of_job(name, place).state == "stopped"

@@ -133,7 +133,7 @@ def test_a_search_rides_out_a_store_that_is_away_for_seconds_again_and_again(
     place, ledger, outages = tmp_path / "place", Ledger(f"{s3}/runs/short"), 0
     with searching(place, stored(s3, "short"), tmp_path / "log", AWS_ENDPOINT_URL=store.url) as job:
         job.until("trials", lambda: job.said.count("| running |") >= 2)
-        while job.process.poll() is None and outages < 30:
+        while job.process.poll() is None and outages < 6:
             store.kill()
             time.sleep(4)
             store.up()
