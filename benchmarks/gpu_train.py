@@ -68,6 +68,10 @@ class Lines:
     def secure(self) -> None:
         """Forget."""
 
+    def note(self, text: str) -> None:
+        """Print."""
+        print(text, flush=True)
+
     def stop_requested(self) -> bool:
         """Never."""
         return False

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from stargan_ray.data import storage
@@ -66,17 +67,35 @@ def _start(dashboard: bool) -> None:
     import ray.data  # sets up its own logging when imported, so the level comes after
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
+
+    def connect() -> None:
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
+
+    # In the main thread Ray would put its own handler of SIGTERM in the place of ours, which stops with a checkpoint.
+    handled = callable(signal.getsignal(signal.SIGTERM)) and threading.current_thread() is threading.main_thread()
+    try:
+        _in_a_lasting_thread(connect) if handled else connect()
     except ConnectionError as error:
         raise _unanswered(address, error) from error
-    except SystemExit as error:  # what Ray's own handler makes of SIGTERM
-        raise KeyboardInterrupt from error
-    finally:
-        # Ray puts that handler in the place of ours, and it ends what should be stopped with a checkpoint.
-        if callable(handler) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
+
+
+def _in_a_lasting_thread(work: Callable[[], None]) -> None:
+    """Do it in a thread that lives as long as this process: Ray's processes end with the thread that started them."""
+    over, errors = threading.Event(), list[BaseException]()
+
+    def last() -> None:
+        try:
+            work()
+        except BaseException as error:  # it is raised where the caller waits
+            errors.append(error)
+        over.set()
+        while not errors:
+            threading.Event().wait()
+
+    threading.Thread(target=last, name="ray", daemon=True).start()
+    over.wait()
+    if errors:
+        raise errors[0]
 
 
 def _fit_for_others(name: str) -> bool:
