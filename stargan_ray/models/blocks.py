@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stargan_ray.models.fused import compiled, norm_activation
+from stargan_ray.models.halving import halved
 
 # Which of a module's parameters have an entry for each domain: name -> (axis, index of the first domain on it). A start
 # from a network of other domains takes over the entries of those that both know.
@@ -72,7 +73,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = conv(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
 
     def _pool(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2) if self.downsample else x
+        return halved(x) if self.downsample else x
 
     def forward(self, x: Tensor) -> Tensor:
         """Residual and shortcut, each of unit variance, added and scaled back to unit variance."""
