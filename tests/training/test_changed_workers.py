@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
+from ranks import in_double, met
 from small import RECIPE, batches_of, differing, run, state_of, tensors, with_train
 from torch import Tensor, multiprocessing
 
 from stargan_ray.config import Recipe
-from stargan_ray.data import transforms
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.training import loop
 from stargan_ray.training.checkpoint import Checkpoints
@@ -27,19 +26,6 @@ from stargan_ray.training.worker import GroupWorker, LocalWorker, Worker
 STEPS = 12  # windows are of eight steps: changes fall within one
 SIX = replace(RECIPE.data.shape, batch=6, lanes=6, window=16)
 Seen = dict[int, list[list[str]]]  # step -> what each image and label of the batch is, in order of the lanes
-
-
-@contextlib.contextmanager
-def in_double() -> Iterator[None]:
-    """Networks and images in fp64, so that only the order of sums differs between numbers of workers."""
-    apply = transforms.apply
-    torch.set_default_dtype(torch.float64)
-    transforms.apply = lambda images, drawn: apply(images, drawn).double()
-    try:
-        yield
-    finally:
-        transforms.apply = apply
-        torch.set_default_dtype(torch.float32)
 
 
 @contextlib.contextmanager
@@ -72,11 +58,8 @@ def go_on(dataset: Dataset, kept: Checkpoints, worker: Worker, until: int) -> tu
 
 
 def _rank(rank: int, uri: str, kept: Checkpoints, until: int, out: str, workers: int) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{out}/meeting-{until}", rank=rank, world_size=workers)
-    with in_double():
+    with met(Path(out, f"meeting-{until}"), rank, workers), in_double():
         torch.save(go_on(open_dataset(uri), kept, GroupWorker(), until), f"{out}/{until}-{rank}.pt")
-    dist.destroy_process_group()
 
 
 def go_on_with(

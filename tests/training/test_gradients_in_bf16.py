@@ -5,9 +5,7 @@ pytest tests/training/test_gradients_in_bf16.py
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +13,10 @@ from typing import Any, Literal
 import pytest
 import torch
 import torch.distributed as dist
+from ranks import in_double, met
 from small import METHOD, batches_of, differing, run, state_of, tensors, with_train
 from torch import Tensor, multiprocessing
 
-from stargan_ray.data import transforms
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.training import step as step_module
 from stargan_ray.training.checkpoint import Checkpoints
@@ -32,19 +30,6 @@ WAYS = ("own", "fp32", "bf16")
 STILL = replace(with_train(steps=1), method=replace(METHOD, rate_g=0.0, rate_d=0.0, rate_e=0.0, rate_f=0.0))
 CHANGES: tuple[tuple[Literal["fp32", "bf16"], int], ...] = (("bf16", 3), ("fp32", 5), ("bf16", 6))
 Gradients = dict[str, Tensor]
-
-
-@contextlib.contextmanager
-def in_double() -> Iterator[None]:
-    """Networks and images in fp64: beside the rounding to bfloat16 there is none to speak of."""
-    apply = transforms.apply
-    torch.set_default_dtype(torch.float64)
-    transforms.apply = lambda images, drawn: apply(images, drawn).double()
-    try:
-        yield
-    finally:
-        transforms.apply = apply
-        torch.set_default_dtype(torch.float32)
 
 
 def gradients_of(dataset: Dataset, group: GroupWorker, way: str) -> Gradients:
@@ -78,10 +63,8 @@ def go_on(dataset: Dataset, kept: Checkpoints, worker: Worker, until: int) -> di
 
 
 def _rank(rank: int, uri: str, folder: str) -> None:
-    torch.set_num_threads(1)
     out, dataset = Path(folder), open_dataset(uri)
-    dist.init_process_group("gloo", init_method=f"file://{out / 'meeting'}", rank=rank, world_size=2)
-    with in_double():
+    with met(out / "meeting", rank, 2), in_double():
         for way in WAYS:
             found = gradients_of(dataset, GroupWorker(gradients="bf16" if way == "bf16" else "fp32"), way)
             torch.save(found, out / f"{way}-{rank}.pt")
@@ -92,7 +75,6 @@ def _rank(rank: int, uri: str, folder: str) -> None:
             if rank == 0:
                 shutil.copytree(out / "run", out / f"run-{until}")
             dist.barrier()  # rank 0 has written
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
+from ranks import in_double, met
 from small import RECIPE, TRANSLATORS, Embedder, batches_of, embeddings_of, run, state_of, tensors, with_train
 from torch import Tensor, multiprocessing, nn
 
@@ -78,19 +78,6 @@ def scenario(name: str) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def in_double() -> Iterator[None]:
-    """Networks and images in fp64, so that only the order of sums differs between one process and two."""
-    apply = transforms.apply
-    torch.set_default_dtype(torch.float64)
-    transforms.apply = lambda images, drawn: apply(images, drawn).double()
-    try:
-        yield
-    finally:
-        transforms.apply = apply
-        torch.set_default_dtype(torch.float32)
-
-
 def trained(dataset: Dataset, recipe: Recipe, worker: Worker, folder: Path) -> tuple[State, dict[str, float]]:
     """A state after the run, and its numbers; the identity inputs do not start at zero, so that they matter."""
     state = state_of(recipe, worker)
@@ -112,17 +99,14 @@ def _waves(weight: Tensor) -> None:
 
 
 def _rank(rank: int, uri: str, folder: str) -> None:
-    torch.set_num_threads(1)
-    out = Path(folder)
-    dist.init_process_group("gloo", init_method=f"file://{out / 'meeting'}", rank=rank, world_size=2)
-    worker, dataset = GroupWorker(), open_dataset(uri)
-    with in_double():
+    out, dataset = Path(folder), open_dataset(uri)
+    with met(out / "meeting", rank, 2), in_double():
+        worker = GroupWorker()
         for name, recipe in RECIPES.items():
             with scenario(name):
                 state, metrics = trained(dataset, recipe, worker, out / name)
             torch.save((tensors(state), metrics), out / f"{name}-{rank}.pt")
         torch.save(_poisoned(dataset, worker, out), out / f"{NAN}-{rank}.pt")
-    dist.destroy_process_group()
 
 
 def _poisoned(dataset: Dataset, worker: GroupWorker, out: Path) -> dict[str, Any]:
