@@ -71,12 +71,16 @@ def _start(dashboard: bool) -> None:
     def connect() -> None:
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": passed}, **own)
 
-    # In the main thread Ray would put its own handler of SIGTERM in the place of ours, which stops with a checkpoint.
-    handled = callable(signal.getsignal(signal.SIGTERM)) and threading.current_thread() is threading.main_thread()
+    # In the main thread Ray would end the process at a SIGTERM that ours answers with a checkpoint.
+    handler = signal.getsignal(signal.SIGTERM)
+    handled = callable(handler) and threading.current_thread() is threading.main_thread()
     try:
         _in_a_lasting_thread(connect) if handled else connect()
     except ConnectionError as error:
         raise _unanswered(address, error) from error
+    finally:
+        if handled:  # its core has put one before ours that prints a stack
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _in_a_lasting_thread(work: Callable[[], None]) -> None:
