@@ -6,11 +6,12 @@ pytest tests/runtime/test_cluster.py
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.cluster import start_ray
+from stargan_ray.runtime.cluster import _in_a_lasting_thread, start_ray
 
 
 @pytest.fixture
@@ -36,3 +37,25 @@ def test_a_name_that_nobody_knows_and_a_port_that_there_is_not(monkeypatch: pyte
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(InputError, match="no Ray cluster answers"):
             start_ray()
+
+
+def test_the_thread_that_starts_ray_stays_since_rays_processes_end_with_it() -> None:
+    seen = list[threading.Thread]()
+    _in_a_lasting_thread(lambda: seen.append(threading.current_thread()))
+    assert seen[0] is not threading.current_thread()
+    assert seen[0].daemon, "it must not keep the process from ending"
+    seen[0].join(0.2)
+    assert seen[0].is_alive()
+
+
+def test_what_goes_wrong_in_that_thread_is_raised_where_it_was_asked_for() -> None:
+    seen = list[threading.Thread]()
+
+    def fail() -> None:
+        seen.append(threading.current_thread())
+        raise ConnectionError("nobody there")
+
+    with pytest.raises(ConnectionError, match="nobody there"):
+        _in_a_lasting_thread(fail)
+    seen[0].join(10)
+    assert not seen[0].is_alive()
