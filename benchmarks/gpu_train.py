@@ -126,7 +126,8 @@ def probed(recipe: Recipe, given: argparse.Namespace) -> float:
     )
     _, lines = trained(run_of(replace(recipe, train=quiet), given, "probe"))
     (first, began), (last, ended) = lines.seconds[0], lines.seconds[-1]
-    return (ended - began) / (last - first) * (1 - lines.found[-1]["speed/data_wait_share"])
+    waits = [each["speed/data_wait_share"] for each in lines.found if "speed/data_wait_share" in each]
+    return (ended - began) / (last - first) * (1 - waits[-1])  # the last record can be a validation's
 
 
 def judged(run: Run, given: argparse.Namespace) -> dict[str, Any]:
