@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from measure import alternate, report, throughput
@@ -61,7 +62,7 @@ def main() -> None:
         }
         for job in HELP:
             script = str(ROOT / "jobs" / f"{job}.py")
-            work[f"help_{job}"] = lambda script=script: process(script, "--help", folder=folder)  # type: ignore[misc]
+            work[f"help_{job}"] = partial(process, script, "--help", folder=folder)
         seconds = {key: times for key, times in alternate(ROUNDS, **work).items() if not key.endswith("_cpu")}
         for way, flags in (("local", ("--local",)), ("ray", ())):
             taken = [first_step(folder, f"{way}-{next(numbers)}", flags) for _ in range(ROUNDS + 1)]

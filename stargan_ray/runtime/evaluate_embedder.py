@@ -27,7 +27,7 @@ from stargan_ray.evaluation.verification import PROTOCOL, Album, EmbedderScores,
 from stargan_ray.runtime.evaluate import wanted_splits
 from stargan_ray.runtime.models import LoadedModel
 from stargan_ray.runtime.score_store import BLOCK, Blocks, score_dataset
-from stargan_ray.runtime.scoring import embedder_scorer
+from stargan_ray.runtime.scoring import Scorer, embedder_scorer
 from stargan_ray.runtime.strangers import require_strangers
 
 Ints = npt.NDArray[np.int64]
@@ -104,14 +104,7 @@ def evaluate_embedder(
         raise InputError(f"{dataset.uri}: no split can be judged: {reasons}")
     unreadable = int((~readable[rows.every]).sum())
     results = {
-        "data": {"uri": dataset.uri, "content_hash": dataset.manifest.content_hash},
-        "embedder": {
-            "name": scorer.name,
-            "kind": model.kind,
-            "size": model.size,
-            "dimensions": len(scorer.classes),
-            "data_hash": model.meta["data_hash"],
-        },
+        **_who_on_what(dataset, scorer, model),
         "threshold": None if calibration is None else {**vars(calibration), "from": fitted_on},
         "recipe_threshold": recipe_threshold,
         "people": people,
@@ -124,6 +117,20 @@ def evaluate_embedder(
     report = _write(out, results, judged)
     storage.delete(storage.join(out, "embeddings"))
     return report
+
+
+def _who_on_what(dataset: Dataset, scorer: Scorer, model: LoadedModel) -> dict[str, Any]:
+    """What the report says of the data and of the embedder."""
+    return {
+        "data": {"uri": dataset.uri, "content_hash": dataset.manifest.content_hash},
+        "embedder": {
+            "name": scorer.name,
+            "kind": model.kind,
+            "size": model.size,
+            "dimensions": len(scorer.classes),
+            "data_hash": model.meta["data_hash"],
+        },
+    }
 
 
 def _write(out: str, results: dict[str, Any], judged: dict[str, EmbedderScores]) -> dict[str, Any]:
