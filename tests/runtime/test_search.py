@@ -102,6 +102,7 @@ def _assert_nested(place: Path, name: str, finished: int) -> None:
     assert str(client.get_model_version_by_alias("expression-translator", "challenger").version) == "1"
 
 
+@pytest.mark.slow
 def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_other(place: Path) -> None:
     flags = ["schedule", *flags_of("p"), "--members", "2", "--segments", "2"]
     with searching(place, flags, place / "population.log") as job:
