@@ -23,7 +23,7 @@ from stargan_ray.data.writing import write_dataset
 from stargan_ray.runtime.standing import read_now
 
 ROOT = Path(__file__).parents[1]
-ROUNDS = 5
+ROUNDS = 3
 HELP = ("train", "tune", "evaluate", "ingest", "translate", "status")
 RECIPE = "stargan-v2-tiny"
 
