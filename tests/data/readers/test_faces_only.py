@@ -5,7 +5,6 @@ pytest tests/data/readers/test_faces_only.py
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from stargan_ray.data.readers.folder import FolderConfig, read_folder
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
-
-needs_dlib = pytest.mark.skipif(not importlib.util.find_spec("dlib"), reason="dlib is absent")
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -50,7 +47,6 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-@needs_dlib
 @pytest.mark.parametrize("size", [32, 64, 160])
 def test_faces_are_found_whatever_their_size_and_scenery_is_not(size: int) -> None:
     found = [has_face(row.image) for row, _ in generate(FacesConfig(people=10, images_per_person=2, size=size), 0, 20)]
@@ -58,7 +54,6 @@ def test_faces_are_found_whatever_their_size_and_scenery_is_not(size: int) -> No
     assert not any(has_face(scenery(number)) for number in range(20))
 
 
-@needs_dlib
 def test_images_without_a_face_are_left_out_counted_and_listed(photos: Path, tmp_path: Path) -> None:
     source = read_folder(FolderConfig(str(photos), Limits(faces=True)))
     manifest = write_dataset(str(tmp_path / "faces"), source)
@@ -67,7 +62,6 @@ def test_images_without_a_face_are_left_out_counted_and_listed(photos: Path, tmp
     assert not [key for key in open_dataset(str(tmp_path / "faces")).index["key"].to_pylist() if "scenery" in key]
 
 
-@needs_dlib
 def test_they_stay_when_it_is_not_asked_for_and_the_two_are_different_sources(photos: Path, tmp_path: Path) -> None:
     plain, picky = (read_folder(FolderConfig(str(photos), Limits(faces=faces))) for faces in (False, True))
     assert write_dataset(str(tmp_path / "all"), plain).rows == 11
