@@ -33,9 +33,10 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.cluster import start_ray
+from stargan_ray.runtime.defaults import BLOCK
 from stargan_ray.runtime.panel import Panel
 from stargan_ray.runtime.refine import refine
-from stargan_ray.runtime.score_store import BATCH, BLOCK, Blocks, score_dataset
+from stargan_ray.runtime.score_store import BATCH, Blocks, score_dataset
 from stargan_ray.runtime.scoring import Scorer, decode_rows, model_scorer
 from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state

@@ -16,18 +16,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markdown import Markdown
-
-from stargan_ray.config import Recipe, override
 from stargan_ray.errors import InputError
-from stargan_ray.methods.stargan_v2 import StarGANv2
-from stargan_ray.recipes import baseline_of, recipe_named
-from stargan_ray.recipes.ablations import ablation_named
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.noise_study import NoiseStudy
-from stargan_ray.runtime.table_two import AugmentationStudy
+
+if TYPE_CHECKING:
+    from stargan_ray.config import Recipe
+    from stargan_ray.runtime.noise_study import NoiseStudy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +100,11 @@ class Compare:
 
     def rows(self) -> tuple[Recipe, ...]:
         """The recipes of the rows."""
+        from stargan_ray.config import override
+        from stargan_ray.methods.stargan_v2 import StarGANv2
+        from stargan_ray.recipes import baseline_of, recipe_named
+        from stargan_ray.recipes.ablations import ablation_named
+
         chosen = [recipe_named(name) for name in self.recipes]
         if self.ablation:
             chosen = ablation_named(self.ablation, chosen[0])
@@ -125,6 +126,9 @@ class Compare:
         """The study of label noise, if one is asked for: the StarGAN v2 rows, with and without an identity loss."""
         if not self.noisy:
             return None
+        from stargan_ray.methods.stargan_v2 import StarGANv2
+        from stargan_ray.runtime.noise_study import NoiseStudy
+
         sets = {}
         for rate, uri in self.named("noisy").items():
             try:
@@ -140,9 +144,14 @@ def main() -> None:
     rows = job.rows()
     import threading
 
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from stargan_ray.recipes import recipe_named
     from stargan_ray.runtime.compare import compare
     from stargan_ray.runtime.comparison_runs import Comparison
     from stargan_ray.runtime.progress import display, interrupts
+    from stargan_ray.runtime.table_two import AugmentationStudy
 
     helpers = {name: where for name in ("identity", "features") if (where := getattr(job, name))}
     comparison = Comparison(

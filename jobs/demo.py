@@ -9,15 +9,17 @@ grid.png. Runs and registered models go to MLflow (sqlite:///runs/mlflow.db unle
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.demo import Demo, run_demo
+from stargan_ray.runtime.demo_config import Demo
 
 
 def main() -> None:
     """Parse, run, print where the report is and its headline."""
     demo = cli.parse(Demo, __doc__)
+    from rich.console import Console
+
+    from stargan_ray.runtime.demo import run_demo
+
     console = Console()
     report = run_demo(demo, console)
     for line in report["summary"]:

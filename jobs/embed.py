@@ -11,12 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.embed import embed, open_embedder
-from stargan_ray.runtime.progress import counting
-from stargan_ray.runtime.score_store import BLOCK
+from stargan_ray.runtime.defaults import BLOCK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +45,10 @@ class Embed:
 def main() -> None:
     """Parse, embed, print what is there now."""
     job = cli.parse(Embed, __doc__)
+    from stargan_ray.data.shards import open_dataset
+    from stargan_ray.runtime.embed import embed, open_embedder
+    from stargan_ray.runtime.progress import counting
+
     dataset, embedder = open_dataset(job.data), open_embedder(job.model)
     with counting("embed") as on_embedded:
         done = embed(dataset, embedder, size=job.size, parallel=job.parallel, block=job.block, on_embedded=on_embedded)

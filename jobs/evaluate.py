@@ -16,25 +16,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich
 
-from stargan_ray.data import storage
-from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
-from stargan_ray.evaluation.triplet_batches import RECIPE_THRESHOLD
-from stargan_ray.runtime import cli, evaluate_embedder, evaluate_translator
-from stargan_ray.runtime.evaluate import evaluate_classifier, table
-from stargan_ray.runtime.evaluation_record import record_evaluation
-from stargan_ray.runtime.examination import Docket
-from stargan_ray.runtime.feature_networks import open_feature_networks
-from stargan_ray.runtime.judges import JudgeModels
-from stargan_ray.runtime.models import LoadedModel, load_model
-from stargan_ray.runtime.progress import Told, counting
-from stargan_ray.runtime.protocol import OUTPUTS, SOURCES, run_protocol
-from stargan_ray.runtime.score_store import BLOCK
-from stargan_ray.runtime.scoring import Crops, classifier_scorer
+from stargan_ray.runtime import cli
+from stargan_ray.runtime.defaults import BLOCK, Crops
+
+if TYPE_CHECKING:
+    from stargan_ray.data.shards import Dataset
+    from stargan_ray.runtime.examination import Docket
+    from stargan_ray.runtime.models import LoadedModel
 
 _OF_PROTOCOL = ("inception", "alexnet", "sources", "outputs")
 _OF_TRANSLATORS = (
@@ -114,6 +107,10 @@ class Evaluate:
 def main() -> None:
     """Parse, score, print the figures and where the page is."""
     job = cli.parse(Evaluate, __doc__)
+    from stargan_ray.data import storage
+    from stargan_ray.runtime.evaluation_record import record_evaluation
+    from stargan_ray.runtime.models import load_model
+
     model = load_model(job.model)
     if model.kind == "expression":
         report = _classifier(job, model)
@@ -133,6 +130,10 @@ def main() -> None:
 
 def _classifier(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
     job.refuse(model.kind, "pairs", "recipe_threshold", *_OF_TRANSLATORS)
+    from stargan_ray.runtime.evaluate import evaluate_classifier, table
+    from stargan_ray.runtime.progress import counting
+    from stargan_ray.runtime.scoring import classifier_scorer
+
     with counting("score") as on_scored:
         report = evaluate_classifier(
             job.data,
@@ -159,6 +160,12 @@ def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
         raise InputError("--expression-judge and --identity-judge are needed to judge a translator")
     if len(job.splits) > 1:
         raise InputError(f"--splits {' '.join(job.splits)}: a translator is judged on one")
+    from stargan_ray.data.shards import open_dataset
+    from stargan_ray.runtime import evaluate_translator
+    from stargan_ray.runtime.examination import Docket
+    from stargan_ray.runtime.judges import JudgeModels
+    from stargan_ray.runtime.progress import counting
+
     judges = JudgeModels.of(job.expression_judge, job.identity_judge, job.training or "")
     dataset = open_dataset(job.data)
     docket = Docket(
@@ -185,6 +192,12 @@ def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
 
 
 def _protocol(job: Evaluate, model: LoadedModel, dataset: Dataset, docket: Docket) -> dict[str, Any]:
+    from stargan_ray.data import storage
+    from stargan_ray.runtime.feature_networks import open_feature_networks
+    from stargan_ray.runtime.models import load_model
+    from stargan_ray.runtime.progress import Told, counting
+    from stargan_ray.runtime.protocol import OUTPUTS, SOURCES, run_protocol
+
     judge = load_model(str(job.expression_judge))
     networks = open_feature_networks(inception=job.inception or "", alexnet=job.alexnet or "", judge=judge)
     with counting("protocol") as on_done:
@@ -205,6 +218,10 @@ def _protocol(job: Evaluate, model: LoadedModel, dataset: Dataset, docket: Docke
 
 def _embedder(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
     job.refuse(model.kind, "crops", *_OF_TRANSLATORS)
+    from stargan_ray.evaluation.triplet_batches import RECIPE_THRESHOLD
+    from stargan_ray.runtime import evaluate_embedder
+    from stargan_ray.runtime.progress import counting
+
     with counting("embed") as on_scored:
         report = evaluate_embedder.evaluate_embedder(
             job.data,

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import rich
 
 from stargan_ray.errors import InputError
-from stargan_ray.runtime import cli, ingest
-from stargan_ray.runtime.inspect import inspect, table
+from stargan_ray.runtime import cli
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,9 @@ class Inspect:
 def main() -> None:
     """Parse, inspect, print the findings and where they are."""
     job = cli.parse(Inspect, __doc__)
+    from stargan_ray.runtime import ingest
+    from stargan_ray.runtime.inspect import inspect, table
+
     done = inspect(job.data, job.out, sample=job.sample, seed=job.seed, parallel=job.parallel)
     rich.print(ingest.table(done.manifest))
     rich.print(table(done.found))
@@ -56,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.job(main)

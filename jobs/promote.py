@@ -16,8 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.challenge import Terms, challenge
-from stargan_ray.runtime.registry import promote
+from stargan_ray.runtime.terms import Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,9 @@ class Promote(Terms):
 def main() -> None:
     """Parse, compare if asked to, register, print how to look it up."""
     job = cli.parse(Promote, __doc__)
+    from stargan_ray.runtime.challenge import challenge
+    from stargan_ray.runtime.registry import promote
+
     if job.evaluation:
         version, compared = challenge(job.model, job, name=job.name, alias=job.alias)
         for duel in compared:

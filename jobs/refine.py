@@ -20,10 +20,7 @@ import rich
 from stargan_ray.data.policies import Policy
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.panel import open_panel
-from stargan_ray.runtime.progress import counting
-from stargan_ray.runtime.refine import refine, report
-from stargan_ray.runtime.score_store import BLOCK
+from stargan_ray.runtime.defaults import BLOCK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +57,10 @@ class Refine:
 def main() -> None:
     """Parse, filter, print what was dropped and where the result is."""
     job = cli.parse(Refine, __doc__)
+    from stargan_ray.runtime.panel import open_panel
+    from stargan_ray.runtime.progress import counting
+    from stargan_ray.runtime.refine import refine, report
+
     panel = open_panel(job.classifier)
     with counting("score") as on_scored:
         done = refine(

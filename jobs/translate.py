@@ -21,11 +21,9 @@ from pathlib import Path
 import rich
 
 from stargan_ray.errors import InputError
-from stargan_ray.runtime import cli, ingest
-from stargan_ray.runtime.models import load_model
-from stargan_ray.runtime.progress import counting
-from stargan_ray.runtime.translate_dataset import make_recipe, translate_dataset
-from stargan_ray.runtime.translate_files import ALL, Request, translate_files
+from stargan_ray.runtime import cli
+from stargan_ray.runtime.defaults import ALL
+from stargan_ray.runtime.request import Request
 
 _FILES_ONLY = ("reference", "source_label", "toward", "toward_reference")
 _DATASET_ONLY = ("include_own", "overwrite")
@@ -72,6 +70,9 @@ class Job(Request):
 
 def write_pictures(job: Job) -> None:
     """Translate files, print where the pictures are."""
+    from stargan_ray.runtime.models import load_model
+    from stargan_ray.runtime.translate_files import translate_files
+
     outcome = translate_files(load_model(job.model, job.device), job.input, job, Path(job.out))
     for line in outcome.skipped:
         print(f"skipped: {line['input']} ({line['reason']})")
@@ -81,6 +82,10 @@ def write_pictures(job: Job) -> None:
 
 def write_data_set(job: Job) -> None:
     """Translate a data set, print what is in the new one."""
+    from stargan_ray.runtime import ingest
+    from stargan_ray.runtime.progress import counting
+    from stargan_ray.runtime.translate_dataset import make_recipe, translate_dataset
+
     recipe = make_recipe(
         job.model,
         target=job.target,

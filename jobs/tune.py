@@ -10,20 +10,23 @@ r"""Search the schedule of λ_id, the triplet margin, both, or the balance of th
 
 Two figures are to be high at once: the wanted expression as a classifier sees it that trained nothing, and the person
 as a judge finds him again. What is written: the front of both, every trial, and the best recipe, which
-jobs/train.py --config takes. The same command again goes on where it stopped; with more --trials it adds some.
+jobs/train.py --config takes. The same command again goes on where it stopped; with more --trials it adds some. Without
+a word, the list of searches is printed, and SEARCH --help lists every flag.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stargan_ray.errors import InputError, unknown
-from stargan_ray.recipes.searches import SEARCHES, Search, search_named
-from stargan_ray.recipes.space import Dimension, Range, parse_dimension, parse_value, point_text
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.search import Job
+
+if TYPE_CHECKING:
+    from stargan_ray.recipes.searches import Search
+    from stargan_ray.recipes.space import Dimension
+    from stargan_ray.runtime.search import Job
 
 POPULATION = "a population of schedules of λ_id: who falls behind goes on from a better one's weights"
 
@@ -74,6 +77,8 @@ class Asked:
     @property
     def fixed(self) -> dict[str, Any]:
         """The fields of --set."""
+        from stargan_ray.recipes.space import parse_value
+
         return {path: parse_value(text) for path, text in _pairs("set", self.set).items()}
 
     @property
@@ -83,6 +88,8 @@ class Asked:
 
     def job(self, search: Search, **more: Any) -> Job:
         """The search as the runtime takes it."""
+        from stargan_ray.runtime.search import Job
+
         helpers = {helper: where for helper in ("identity", "features") if (where := getattr(self, helper))}
         same = ("data", "storage", "name", "judge", "expression_judge", "identity_judge", "split", "people")
         same += ("translations", "parallel", "seed")
@@ -114,6 +121,9 @@ class Tune(Asked):
 
     def searched(self, name: str) -> Search:
         """The named search with what was given beside it."""
+        from stargan_ray.recipes.searches import search_named
+        from stargan_ray.recipes.space import parse_dimension
+
         space: dict[str, Dimension] = {p: parse_dimension(text) for p, text in _pairs("search", self.search).items()}
         found = search_named(name, self.recipe, self.embedder, self.fixed)
         if self.only:
@@ -149,6 +159,9 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
 
 def by_trials(name: str, flags: list[str]) -> None:
     """Search by trials, and print the best."""
+    from stargan_ray.recipes.searches import SEARCHES
+    from stargan_ray.recipes.space import point_text
+
     job = cli.parse(Tune, SEARCHES[name][2], flags, prog=f"jobs/tune.py {name}")
     searched = job.searched(name)
     more = {option: getattr(job, option) for option in ("trials", "scheduler", "first_rung")}
@@ -175,6 +188,9 @@ def by_trials(name: str, flags: list[str]) -> None:
 def by_population(flags: list[str]) -> None:
     """Evolve schedules, and print the best."""
     job = cli.parse(Schedule, POPULATION, flags, prog="jobs/tune.py schedule")
+    from stargan_ray.recipes.searches import search_named
+    from stargan_ray.recipes.space import Range, parse_dimension
+
     values = parse_dimension(job.values)
     if not isinstance(values, Range) or not values.log:
         raise InputError(f"--values {job.values}: allowed is loguniform(LOW,HIGH)")
@@ -208,7 +224,12 @@ def _end(job: Asked, run: str) -> None:
 
 def main() -> None:
     """Find what kind of search is meant."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return
+    from stargan_ray.recipes.searches import SEARCHES
+
+    if len(sys.argv) < 2:
         print(__doc__)
         for name, (_, recipe, about) in SEARCHES.items():
             print(f"  {name:12} {about}; of {recipe} unless --recipe says otherwise")

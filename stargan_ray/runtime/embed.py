@@ -21,8 +21,9 @@ from stargan_ray.data.transforms import to_float
 from stargan_ray.errors import InputError
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.runtime.block_pool import each_block
+from stargan_ray.runtime.defaults import BLOCK
 from stargan_ray.runtime.models import load_model
-from stargan_ray.runtime.score_store import BATCH, BLOCK
+from stargan_ray.runtime.score_store import BATCH
 
 Embed = Callable[[Pixels], Vectors]  # (n, 3, size, size) -> (n, 2, I): of the images and of their mirror images
 

@@ -19,7 +19,8 @@ from stargan_ray.evaluation import figures
 from stargan_ray.evaluation.classification import fit_temperature, judge_classifier, tempered
 from stargan_ray.evaluation.classifier_page import render
 from stargan_ray.evaluation.report import split_estimates
-from stargan_ray.runtime.score_store import BLOCK, Blocks, score_dataset
+from stargan_ray.runtime.defaults import BLOCK
+from stargan_ray.runtime.score_store import Blocks, score_dataset
 from stargan_ray.runtime.scoring import Scorer, Scores
 
 Ints = npt.NDArray[np.int64]

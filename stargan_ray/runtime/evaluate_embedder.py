@@ -24,9 +24,10 @@ from stargan_ray.evaluation.pairs import Pairs, sample_pairs
 from stargan_ray.evaluation.report import at, split_estimates
 from stargan_ray.evaluation.triplet_batches import RECIPE_THRESHOLD
 from stargan_ray.evaluation.verification import PROTOCOL, Album, EmbedderScores, judge_embedder, judge_pairs
+from stargan_ray.runtime.defaults import BLOCK
 from stargan_ray.runtime.evaluate import wanted_splits
 from stargan_ray.runtime.models import LoadedModel
-from stargan_ray.runtime.score_store import BLOCK, Blocks, score_dataset
+from stargan_ray.runtime.score_store import Blocks, score_dataset
 from stargan_ray.runtime.scoring import Scorer, embedder_scorer
 from stargan_ray.runtime.strangers import require_strangers
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from stargan_ray.data.folds import fold_of
 from stargan_ray.data.shards import Dataset
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.score_store import BLOCK, Blocks, score_dataset
+from stargan_ray.runtime.defaults import BLOCK
+from stargan_ray.runtime.score_store import Blocks, score_dataset
 from stargan_ray.runtime.scoring import Scorer, Scores, model_scorer
 
 

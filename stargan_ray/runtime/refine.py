@@ -23,8 +23,8 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.units import write_table
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
+from stargan_ray.runtime.defaults import BLOCK
 from stargan_ray.runtime.panel import Panel
-from stargan_ray.runtime.score_store import BLOCK
 from stargan_ray.runtime.scoring import Scores
 
 _META = b"stargan-ray"

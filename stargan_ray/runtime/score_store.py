@@ -23,9 +23,9 @@ from stargan_ray.data.shards import Dataset
 from stargan_ray.data.units import write_table
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.block_pool import each_block
+from stargan_ray.runtime.defaults import BLOCK
 from stargan_ray.runtime.scoring import Score, Scorer, Scores, decode_rows, score_decoded
 
-BLOCK = 2048  # rows that are scored and stored together: what a kill can cost each process
 BATCH = 128  # images in a forward pass: a VGG of 48 pixels takes a tenth longer an image for 256 of them on a CPU
 _CACHE_BYTES = 16 << 20
 

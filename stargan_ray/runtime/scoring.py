@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,10 @@ from stargan_ray.data.pools import Pixels
 from stargan_ray.data.shards import Dataset
 from stargan_ray.data.transforms import to_float
 from stargan_ray.errors import InputError
+from stargan_ray.runtime.defaults import Crops
 from stargan_ray.runtime.models import LoadedModel, load_model
 
 Scores = npt.NDArray[np.float32]
-Crops = Literal["one", "flip", "ten"]
 Score = Callable[[Pixels], Scores]  # (n, 3, size, size) -> (n, K) probabilities
 
 

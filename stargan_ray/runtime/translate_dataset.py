@@ -15,9 +15,9 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.data.units import Source, Written, write_table
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
+from stargan_ray.runtime.defaults import ALL
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.translate import require_domain, require_translator
-from stargan_ray.runtime.translate_files import ALL
 from stargan_ray.runtime.translated_rows import Recipe, TranslatedRows, units_of
 from stargan_ray.runtime.unit_pool import unit_pool
 

@@ -23,8 +23,10 @@ from stargan_ray.data.decode import UndecodableError
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.figures import sample_grid
 from stargan_ray.methods.base import Target
+from stargan_ray.runtime.defaults import ALL
 from stargan_ray.runtime.image_sources import SUFFIXES, SourceImage, list_images
 from stargan_ray.runtime.models import LoadedModel
+from stargan_ray.runtime.request import Request
 from stargan_ray.runtime.translate import (
     closest_label,
     draw_latent,
@@ -35,40 +37,7 @@ from stargan_ray.runtime.translate import (
     translate_image,
 )
 
-ALL = "all"
 _GRID_ROWS = 16
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is wanted of every image.
-
-    Attributes:
-        target: an expression of the model, or ``all``.
-        reference: path or URI of an image whose style is taken; empty = a style drawn from the seed.
-        intensity: 0 = the image's own expression, 1 = the full target.
-        source_label: the expression that the images show; empty = what the data set says, else the one whose
-            own style reconstructs the image best. It matters below intensity 1 only.
-        seed: of the drawn styles.
-        toward: a second expression, to interpolate towards; empty = none, or the target's where there is a
-            ``toward_reference``.
-        toward_reference: path or URI of an image whose style is interpolated towards; empty = a drawn style.
-        share: of the second: 0 = the target alone, 1 = the second alone. It matters with a second only.
-    """
-
-    target: str
-    reference: str = ""
-    intensity: float = 1.0
-    source_label: str = ""
-    seed: int = 0
-    toward: str = ""
-    toward_reference: str = ""
-    share: float = 0.5
-
-    @property
-    def interpolates(self) -> bool:
-        """Whether there is a second target."""
-        return bool(self.toward or self.toward_reference)
 
 
 @dataclass

@@ -31,9 +31,10 @@ from stargan_ray.runtime.card import card
 from stargan_ray.runtime.feature_use import helper_network, open_helper
 from stargan_ray.runtime.judges import open_judges
 from stargan_ray.runtime.models import export_model, load_model
+from stargan_ray.runtime.request import Request
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.translate import closest_label, read_image
-from stargan_ray.runtime.translate_files import Request, translate_files
+from stargan_ray.runtime.translate_files import translate_files
 from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.worker import LocalWorker

@@ -20,11 +20,12 @@ from tiny_models import TinyModels
 
 from stargan_ray.data import storage
 from stargan_ray.errors import InputError
-from stargan_ray.runtime.challenge import Terms, challenge
+from stargan_ray.runtime.challenge import challenge
 from stargan_ray.runtime.evaluated import read_evaluation
 from stargan_ray.runtime.mlflow_store import connect
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.registry import promote
+from stargan_ray.runtime.terms import Terms
 
 PEOPLE, EACH = 20, 6
 JUDGES = {"expression": "expression 0123456789ab", "identity": "dlib fedcba987654"}

@@ -24,8 +24,9 @@ from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Target, Translator
 from stargan_ray.runtime.ingest import ingest
 from stargan_ray.runtime.models import LoadedModel, export_model, load_model
+from stargan_ray.runtime.request import Request
 from stargan_ray.runtime.translate import closest_label, draw_latent, read_image, to_png, translate_image
-from stargan_ray.runtime.translate_files import Outcome, Request, translate_files
+from stargan_ray.runtime.translate_files import Outcome, translate_files
 
 HAPPY = Request("happiness", seed=3)
 

@@ -28,8 +28,9 @@ from stargan_ray.data.writing import write_dataset
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.plans import make_plan
+from stargan_ray.runtime.request import Request
 from stargan_ray.runtime.translate import draw_latent, read_image, to_png, translate_image
-from stargan_ray.runtime.translate_files import Request, translate_files
+from stargan_ray.runtime.translate_files import translate_files
 
 ROOT = Path(__file__).parents[2]
 UNITS = 24

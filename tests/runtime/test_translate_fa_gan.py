@@ -15,7 +15,8 @@ from tiny_models import DOMAINS, meta_for, recipe_for
 
 from stargan_ray.methods.fa_gan import FAGANStyle
 from stargan_ray.runtime.models import LoadedModel, load_model
-from stargan_ray.runtime.translate_files import Request, translate_files
+from stargan_ray.runtime.request import Request
+from stargan_ray.runtime.translate_files import translate_files
 from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.worker import LocalWorker
