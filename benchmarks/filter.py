@@ -21,7 +21,8 @@ from rich.table import Table
 
 from measure import RESULTS, hardware  # isort: skip
 from stargan_ray.data.faces import FacesConfig
-from stargan_ray.data.policies import RULES, Policy
+from stargan_ray.data.policies import RULES
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import SHARD_ROWS

@@ -26,7 +26,7 @@ from measure import alternate, report, throughput
 
 from stargan_ray.config import to_json
 from stargan_ray.data.faces import FacesConfig
-from stargan_ray.data.policies import Policy
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.data.shards import Dataset, open_dataset

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import rich
 
-from stargan_ray.data.policies import Policy
+from stargan_ray.data.policy import Policy
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
 from stargan_ray.runtime.defaults import BLOCK

@@ -11,14 +11,15 @@ face comes; the same command goes on where it was, and the next jobs/refine.py a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import rich
 
-from stargan_ray.data.review_sample import SampleConfig
-from stargan_ray.data.reviews import check_reviewer
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.review import open_review, report, serve_review, table
+
+if TYPE_CHECKING:
+    from stargan_ray.data.review_sample import SampleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +58,23 @@ class Review:
         if self.reviewer is None and not self.report:
             raise InputError("--reviewer is missing: give your name, or --report for the figures alone")
         if self.reviewer is not None:
+            from stargan_ray.data.reviews import check_reviewer
+
             check_reviewer(self.reviewer)
 
     @property
     def sample(self) -> SampleConfig:
         """Which rows."""
+        from stargan_ray.data.review_sample import SampleConfig
+
         return SampleConfig(per_class=None if self.all else self.per_class, near=self.near, seed=self.seed)
 
 
 def main() -> None:
     """Parse, serve until Ctrl-C, print the figures and where the verdicts are."""
     job = cli.parse(Review, __doc__)
+    from stargan_ray.runtime.review import open_review, report, serve_review, table
+
     review = open_review(job.refined, job.sample, data=job.data)
     if not job.report:
         serve_review(review, job.reviewer, port=job.port, blind=job.blind)

@@ -18,18 +18,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console, RenderableType
-from rich.live import Live
 
-from stargan_ray.data.locations import StorageError
 from stargan_ray.errors import InputError
 from stargan_ray.runtime import cli
-from stargan_ray.runtime.status import Status, all_statuses, as_json, status_of
-from stargan_ray.runtime.status_show import in_full, line, table
-from stargan_ray.runtime.watching import Watcher
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from stargan_ray.runtime.status import Status
 
 EXITS = {"training": 0, "finished": 0, "stopped": 3, "failed": 4, "silent": 5}
 _MISSED = 5  # looks in a row that storage may refuse while it is followed
@@ -61,6 +60,11 @@ class Watch:
 def main() -> None:
     """Parse, look, print; the status is that of the run."""
     job = cli.parse(Watch, __doc__)
+    from rich.console import Console
+
+    from stargan_ray.runtime.status import all_statuses, as_json, status_of
+    from stargan_ray.runtime.watching import Watcher
+
     watcher = Watcher()
 
     def look() -> list[Status]:
@@ -80,6 +84,11 @@ def main() -> None:
 
 def followed(job: Watch, found: list[Status], look: Callable[[], list[Status]]) -> list[Status]:
     """Show every change until nothing trains any more; gives the last."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from stargan_ray.data.locations import StorageError
+
     console, missed, before = Console(), 0, list[Status]()
     live = Live(console=console, auto_refresh=False) if console.is_terminal and not job.json else None
     with live or contextlib.nullcontext():
@@ -102,11 +111,16 @@ def followed(job: Watch, found: list[Status], look: Callable[[], list[Status]]) 
 
 def shown(job: Watch, found: list[Status]) -> RenderableType:
     """For a terminal."""
+    from stargan_ray.runtime.status_show import in_full, table
+
     return in_full(found[0], time.time()) if job.name else table(found, time.time())
 
 
 def told(job: Watch, found: list[Status], before: list[Status]) -> list[str]:
     """For a log or a program: what has changed."""
+    from stargan_ray.runtime.status import as_json
+    from stargan_ray.runtime.status_show import line
+
     changed = [status for status in found if status not in before]
     if job.json:
         return [json.dumps(as_json(status), ensure_ascii=False, allow_nan=False) for status in changed]

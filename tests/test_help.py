@@ -12,7 +12,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"torch", "torchvision", "timm", "ray", "mlflow", "pandas", "scipy", "sklearn", "matplotlib", "boto3"}
+HEAVY = {
+    "pyarrow",
+    "PIL",
+    "torch",
+    "torchvision",
+    "timm",
+    "ray",
+    "mlflow",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "boto3",
+}
 _LOADED = """
 import runpy, sys
 sys.argv = [sys.argv[1], "--help"]

@@ -19,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from stargan_ray.data.plan import Ints, Plan
-from stargan_ray.data.pools import Load, Pixels, Window, pool_loader
+from stargan_ray.data.pools import Load, Pixels, Window, pool_loader, rows_of
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
 
-_AHEAD = 4  # windows decoded together; at most twice as many lie in the object store for a worker
+# Windows that are decoded together, an execution of Ray Data: each costs the time in which Ray makes ready for it. At
+# most twice their bytes lie in the object store for a worker.
+_MOST_WINDOWS, _MOST_BYTES = 16, 256 << 20
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,11 @@ class WindowLoader:
     start: int
 
     def __call__(self, block: dict[str, Any]) -> pa.Table:
-        """{"id": (1,)} -> one row: window, the lanes' pools end to end, how many images each has."""
+        """{"id": (1,)} -> one row: window, and the images of its lanes end to end."""
         load = _loader(self.reading)
         window = self.start + int(block["id"][0])
-        chunks = (self.plan.chunk(lane, window) for lane in self.lanes)
-        pools = [load(chunk.rows) for chunk in chunks]
-        return pa.table(
-            {
-                "window": pa.array([window], pa.int64()),
-                "counts": pa.array([[len(pool) for pool in pools]], pa.list_(pa.int64())),
-                "pixels": pa.array([np.concatenate(pools).tobytes()], pa.large_binary()),
-            }
-        )
+        pool = load(rows_of([self.plan.chunk(lane, window) for lane in self.lanes]))
+        return pa.table({"window": pa.array([window], pa.int64()), "pixels": _as_one_value(pool)})
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class RaySource:
         """See ``Source``."""
         import ray
 
-        segments = [range(first, min(first + _AHEAD, stop)) for first in range(start, stop, _AHEAD)]
+        segments = self.segments(start, stop)
         with ThreadPoolExecutor(1, "decode") as pool:
             coming = pool.submit(self._decode, segments[0])
             for number, segment in enumerate(segments):
@@ -110,7 +105,17 @@ class RaySource:
                         window = table["window"][row].as_py()
                         assert window == next(expected), f"Ray Data delivered window {window} out of turn"
                         chunks = [self.plan.chunk(lane, window) for lane in self.lanes]
-                        yield Window(chunks, self._split(table, row))
+                        yield Window(chunks, self._pool(table, row))
+
+    def segments(self, start: int, stop: int) -> list[range]:
+        """What is decoded together: one window first, since somebody waits for it, and then twice as many each time."""
+        images = len(rows_of([self.plan.chunk(lane, start) for lane in self.lanes])) if start < stop else 1
+        most = max(1, min(_MOST_WINDOWS, _MOST_BYTES // (images * 3 * self.size**2)))
+        segments, count = [], 1
+        while start < stop:
+            segments.append(range(start, min(start + count, stop)))
+            start, count = segments[-1].stop, min(2 * count, most)
+        return segments
 
     @functools.cached_property
     def _reading(self) -> _Reading:
@@ -144,11 +149,15 @@ class RaySource:
         )
         return list(decoded.to_arrow_refs())
 
-    def _split(self, table: pa.Table, row: int) -> list[Pixels]:
-        """The lanes' pools of a window as views of the one buffer in shared memory."""
-        pixels = np.frombuffer(table["pixels"][row].as_buffer(), np.uint8).reshape(-1, 3, self.size, self.size)
-        counts = table["counts"][row].as_py()
-        return np.split(pixels, np.cumsum(counts)[:-1])
+    def _pool(self, table: pa.Table, row: int) -> Pixels:
+        """A window's images in the object store's memory."""
+        return np.frombuffer(table["pixels"][row].as_buffer(), np.uint8).reshape(-1, 3, self.size, self.size)
+
+
+def _as_one_value(pool: Pixels) -> pa.LargeBinaryArray:
+    """An array as the only value of a column, without a copy."""
+    ends = pa.array([0, pool.nbytes], pa.int64()).buffers()[1]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(pool)])
 
 
 def _result(coming: Future[list[Any]]) -> list[Any]:

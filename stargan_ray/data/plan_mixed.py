@@ -110,7 +110,7 @@ class MemorySource:
         """See ``stream.Source``."""
         for window in range(start, stop):
             chunk = self.plan.chunk(0, window)
-            yield Window([chunk], [self._take(chunk.rows)])
+            yield Window([chunk], self._take(chunk.rows))
 
     def _take(self, rows: Ints) -> Pixels:
         """The images at rows; those of each part follow one another in a chunk."""

@@ -1,4 +1,4 @@
-"""Decoded images of a chunk, each once. Processes that do nothing else import no PyTorch with it."""
+"""Decoded images of chunks, each once. Processes that do nothing else import no PyTorch with it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ from stargan_ray.errors import InputError
 Pixels = npt.NDArray[np.uint8]
 
 
+def rows_of(chunks: list[Chunk]) -> npt.NDArray[np.int64]:
+    """The positions of a window's images, one lane after another: what is loaded at once is copied no more."""
+    return np.concatenate([chunk.rows for chunk in chunks])
+
+
 class Window(NamedTuple):
-    """A window of a worker: the chunk of each of its lanes, and its images, (U, 3, H, W) in the order of ``rows``."""
+    """A window of a worker: the chunk of each of its lanes, and their images end to end, (U, 3, H, W) by ``rows``."""
 
     chunks: list[Chunk]
-    pools: list[Pixels]
+    pool: Pixels
 
 
 Load = Callable[[npt.NDArray[np.int64]], Pixels]  # (U,) positions in an index -> (U, 3, H, W)

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from stargan_ray.data import storage
 from stargan_ray.data.manifest import UNLABELLED
 from stargan_ray.data.overrule import REVIEWED, Ruling
-from stargan_ray.data.policies import REASONS, Decisions, Policy, Probabilities
+from stargan_ray.data.policies import REASONS, Decisions, Probabilities
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.schema import Row, Skipped
 from stargan_ray.data.shards import Dataset
 from stargan_ray.data.units import Source

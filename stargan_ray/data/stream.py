@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from stargan_ray.data.embeddings import Embeddings
 from stargan_ray.data.plan import Chunk, Plan
-from stargan_ray.data.pools import Window, pool_loader
+from stargan_ray.data.pools import Pixels, Window, pool_loader, rows_of
 from stargan_ray.data.shards import Dataset
 
 
@@ -63,7 +64,7 @@ class ThreadSource:
                     if ended.is_set():
                         return
                     chunks = [self.plan.chunk(lane, window) for lane in self.lanes]
-                    ready.put(Window(chunks, [load(c.rows) for c in chunks]))
+                    ready.put(Window(chunks, load(rows_of(chunks))))
             except BaseException as error:  # handed to the consumer, who raises it
                 ready.put(error)
 
@@ -83,6 +84,12 @@ def _taken(ready: queue.SimpleQueue[Window | BaseException], wanted: threading.S
         raise item
     wanted.release()
     return item
+
+
+def _readable(pool: Pixels) -> Tensor:
+    """The memory of a window as a tensor. That of Ray's object store cannot be written, and nobody does."""
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        return torch.from_numpy(pool)
 
 
 @dataclass
@@ -111,17 +118,18 @@ class Batches:
         for window in range(first, last + 1):
             began = time.perf_counter()
             chunks, decoded = next(windows)
-            # One copy a window: every step then indexes what is already on the device.
             images, values = self._join(chunks)
             self.waited += time.perf_counter() - began
-            pool = torch.from_numpy(np.concatenate(decoded)).to(self.device)
-            del decoded  # the joined copy is the one in use
+            # At most one copy a window: every step then indexes what is already on the device.
+            pool = _readable(decoded).to(self.device)
+            del decoded
             for step in range(max(start, window * width), min(stop, (window + 1) * width)):
                 at = step - window * width
                 # index_select copies whole images, where pool[…] goes byte by byte
                 yield {n: pool.index_select(0, v[at]) for n, v in images.items()} | {
                     n: v[at] for n, v in values.items()
                 }
+            del pool  # before the next window is taken, which lets the one after it be read
 
     def _join(self, chunks: list[Chunk]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The lanes' chunks side by side: positions in the joined pool, and labels and such, (window, b, …) each."""

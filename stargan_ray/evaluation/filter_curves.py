@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stargan_ray.data.policies import RULES, Policy, Probabilities, Rule, decide
+from stargan_ray.data.policies import RULES, Probabilities, decide
+from stargan_ray.data.policy import Policy, Rule
 from stargan_ray.evaluation.charts import INK, MARK, SECOND, THIRD, axes_grid, saved
 from stargan_ray.evaluation.filtering import FilterScores, judge_filter
 

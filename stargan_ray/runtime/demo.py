@@ -20,7 +20,7 @@ from rich.progress import Progress
 
 from stargan_ray.config import to_json
 from stargan_ray.data.faces import FacesConfig, contact_sheet
-from stargan_ray.data.policies import Policy
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import SHARD_ROWS

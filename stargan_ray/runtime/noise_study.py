@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from stargan_ray.config import Recipe
 from stargan_ray.data import storage
-from stargan_ray.data.policies import Policy
+from stargan_ray.data.policy import Policy
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.comparison import Row
 from stargan_ray.evaluation.comparison_figures import NoisePoint

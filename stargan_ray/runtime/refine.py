@@ -15,7 +15,8 @@ from rich.table import Table
 from stargan_ray.data import storage
 from stargan_ray.data.manifest import Manifest
 from stargan_ray.data.overrule import REVIEWED, Ruling, overrule
-from stargan_ray.data.policies import REASONS, Decisions, Policy, decide
+from stargan_ray.data.policies import REASONS, Decisions, decide
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.refine import Tally, decision_table, refined, tally, warnings
 from stargan_ray.data.review_outcomes import Applied, apply
 from stargan_ray.data.reviews import Reviews, read_reviews

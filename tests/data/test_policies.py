@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargan_ray.data import policies
-from stargan_ray.data.policies import Policy, decide
+from stargan_ray.data.policies import decide
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.errors import InputError
 

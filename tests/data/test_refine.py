@@ -24,7 +24,8 @@ from PIL import Image
 
 from stargan_ray.data.folds import fold_of
 from stargan_ray.data.overrule import Ruling, overrule
-from stargan_ray.data.policies import Decisions, Policy, decide
+from stargan_ray.data.policies import Decisions, decide
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.pools import Pixels
 from stargan_ray.data.refine import Tally, tally, warnings
 from stargan_ray.data.review_outcomes import Outcome

@@ -6,7 +6,8 @@ Run: python -m pytest tests/evaluation/test_filter_curves.py
 import numpy as np
 import pytest
 
-from stargan_ray.data.policies import Policy, decide
+from stargan_ray.data.policies import decide
+from stargan_ray.data.policy import Policy
 from stargan_ray.evaluation.filter_curves import curves_figure, policy_curves
 from stargan_ray.evaluation.filtering import judge_filter
 

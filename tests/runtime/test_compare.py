@@ -21,7 +21,7 @@ from tiny_models import build_supporting
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig, override
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.plan import Shape
-from stargan_ray.data.policies import Policy
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.readers.studio import read_studio
 from stargan_ray.data.studio import StudioConfig

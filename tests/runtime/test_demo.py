@@ -23,7 +23,7 @@ from tiny_models import meta_for
 
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig
 from stargan_ray.data.faces import FacesConfig, contact_sheet
-from stargan_ray.data.policies import Policy
+from stargan_ray.data.policy import Policy
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.data.writing import write_dataset
