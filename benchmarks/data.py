@@ -6,7 +6,7 @@ Everything decodes the same number of images, by one process each. ``raw`` decod
 is torch's DataLoader over the files as a training script would have it, ``thread`` and ``ray`` are the two sources of
 this package with their plans, reads and batches, and ``kept`` the first of them where all decoded images fit into
 memory. Of a sample's three images most are shared with others of its window: how many are decoded for each sample is
-counted from the plan.
+counted from the plan. The time in which Ray makes ready is in its figures.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.plans import make_plan
 
-SETS = ((6_400, 64), (1_600, 256))  # files, pixels
-ROUNDS, WINDOWS = 5, 4
+SETS = ((6_400, 64, 24), (1_600, 256, 8))  # files, pixels, windows
+ROUNDS = 5
 SMALL, LARGE = 48 << 20, 1 << 30  # memory: enough for encoded images alone, and for decoded ones too
 CPU = torch.device("cpu")
 Work = Callable[[], object]
@@ -93,12 +93,12 @@ def kept(dataset: Dataset, plan: Plan, size: int, steps: int) -> Work:
     return lambda: [None for _ in islice(batches, steps)]
 
 
-def measure(name: str, dataset: Dataset, files: list[str], size: int) -> None:
+def measure(name: str, dataset: Dataset, files: list[str], size: int, windows: int) -> None:
     """One data set by everything that can read it."""
     recipe = recipe_of(size)
     plan = make_plan(recipe, dataset)
-    steps = WINDOWS * plan.shape.window
-    chunks = [plan.chunk(lane, window) for lane in plan.shape.lanes_of(0, 1) for window in range(WINDOWS)]
+    steps = windows * plan.shape.window
+    chunks = [plan.chunk(lane, window) for lane in plan.shape.lanes_of(0, 1) for window in range(windows)]
     decoded, samples = sum(len(chunk.rows) for chunk in chunks), steps * plan.shape.batch
     images = list(dataset.images(np.resize(plan.rows, decoded)))
     work: dict[str, Work] = {"raw": lambda: [decode(image, size) for image in images]}
@@ -165,13 +165,13 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, s3_server() as bucket:
         start_ray()
-        for count, size in SETS:
+        for count, size, windows in SETS:
             root = write_folder(Path(folder, f"files-{size}"), count, size)
             source = read_folder(FolderConfig(str(root), allow_missing=True))
             files = sorted(str(path) for path in (root / "train").rglob("*.jpg"))
             for place, uri in (("local", f"{folder}/set-{size}"), ("s3", storage.join(bucket, f"set-{size}"))):
                 write_dataset(uri, source)
-                measure(f"{size}-{place}", open_dataset(uri, SMALL), files if place == "local" else [], size)
+                measure(f"{size}-{place}", open_dataset(uri, SMALL), files if place == "local" else [], size, windows)
 
 
 if __name__ == "__main__":
