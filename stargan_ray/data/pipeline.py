@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ from stargan_ray.errors import InputError
 
 # Windows that are decoded together, an execution of Ray Data: each costs the time in which Ray makes ready for it. At
 # most twice their bytes lie in the object store for a worker.
-_MOST_WINDOWS, _MOST_BYTES = 16, 256 << 20
+_MOST_WINDOWS, _MOST_BYTES = 16, 512 << 20
+_BLOCK_BYTES = 64 << 20  # windows of one task: between two tasks a reader waits, and a large block is copied once more
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,21 @@ class RaySource:
 
     def segments(self, start: int, stop: int) -> list[range]:
         """What is decoded together: one window first, since somebody waits for it, and then twice as many each time."""
-        images = len(rows_of([self.plan.chunk(lane, start) for lane in self.lanes])) if start < stop else 1
-        most = max(1, min(_MOST_WINDOWS, _MOST_BYTES // (images * 3 * self.size**2)))
+        most = max(1, min(_MOST_WINDOWS, _MOST_BYTES // self._window_bytes))
         segments, count = [], 1
         while start < stop:
             segments.append(range(start, min(start + count, stop)))
             start, count = segments[-1].stop, min(2 * count, most)
         return segments
+
+    def _blocks(self, segment: range) -> int:
+        """How many tasks decode a segment."""
+        return min(len(segment), max(self.readers, math.ceil(len(segment) * self._window_bytes / _BLOCK_BYTES)))
+
+    @functools.cached_property
+    def _window_bytes(self) -> int:
+        """Of the first window; others differ by a few images."""
+        return len(rows_of([self.plan.chunk(lane, 0) for lane in self.lanes])) * 3 * self.size**2
 
     @functools.cached_property
     def _reading(self) -> _Reading:
@@ -139,8 +149,8 @@ class RaySource:
         from ray.data import DataContext, TaskPoolStrategy
 
         DataContext.get_current().execution_options.preserve_order = True
-        # One window a block: reading the number and decoding the window fuse into one task.
-        numbers = ray.data.range(len(segment), override_num_blocks=len(segment))
+        # Reading numbers and decoding their windows fuse into one task a block.
+        numbers = ray.data.range(len(segment), override_num_blocks=self._blocks(segment))
         decoded = numbers.map_batches(
             self.loader(segment),
             batch_size=1,
