@@ -147,7 +147,12 @@ class GroupWorker:
         self._agreement: Agreement | None = None
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """DistributedDataParallel; buffers are not broadcast, since a network runs several times a step."""
+        """DistributedDataParallel; buffers are not broadcast, since a network runs several times a step.
+
+        A worker that is alone has nobody to share gradients with, unless they are to be rounded as if it had.
+        """
+        if self.world_size == 1 and self.gradients == "fp32":
+            return network
         devices = [self.device] if self.device.type == "cuda" else None
         with warnings.catch_warnings():  # broadcast_buffers has another name in the newest torch only
             warnings.simplefilter("ignore", FutureWarning)
