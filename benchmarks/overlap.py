@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.recipes import recipe_named
+from stargan_ray.training.buckets import settled
 from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.step import run_step
 from stargan_ray.training.worker import GroupWorker
@@ -37,9 +38,8 @@ class Watching(GroupWorker):
         self.spans: list[Span] = []
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """As a group of one, whose gradients are their own mean."""
-        wrapped = super().wrap(network)
-        assert isinstance(wrapped, DistributedDataParallel)
+        """As one of several, although it is alone: its gradients are their own mean."""
+        wrapped = settled(DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True))
         begun: list[float] = []
 
         def note(_: object, bucket: Any) -> torch.futures.Future[torch.Tensor]:
