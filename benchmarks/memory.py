@@ -1,6 +1,7 @@
 """Memory of jobs/ingest.py and jobs/refine.py over 10,000 and 100,000 rows, of each process at its peak.
 
-python benchmarks/memory.py          # a quarter of an hour on two cores
+python benchmarks/memory.py                  # half an hour on two cores
+python benchmarks/memory.py 2000 12000       # other numbers of rows: four minutes
 
 A .zip of faces of 32 pixels is ingested, and what comes of it is scored by ``expression-tiny`` and refined, all rows
 kept; by one process and by two of Ray. What grows with the rows is stated in bytes a row.
@@ -27,7 +28,7 @@ from refine import make_model
 from stargan_ray.runtime.lineage import commit
 
 JOBS = Path(__file__).parents[1] / "jobs"
-SIZES = (10_000, 100_000)
+SIZES = (10_000, 100_000)  # rows
 EVERY_S = 0.2
 
 
@@ -81,11 +82,11 @@ def run(job: str, *flags: str) -> dict[str, object]:
     return {"seconds": round(time.perf_counter() - start, 1), "mib": mib}
 
 
-def measure(work: Path) -> dict[str, dict[str, dict[str, object]]]:
+def measure(work: Path, sizes: tuple[int, int]) -> dict[str, dict[str, dict[str, object]]]:
     """Every job, by one process and by two, over both numbers of rows."""
     model = make_model("expression-tiny", work / "model").name.split()[0]
     found: dict[str, dict[str, dict[str, object]]] = {}
-    for rows in SIZES:
+    for rows in sizes:
         archive = write_zip(work / f"{rows}.zip", rows, 32)
         for parallel in ("1", "2"):
             data, out = str(work / f"faces-{rows}-{parallel}"), str(work / f"refined-{rows}-{parallel}")
@@ -100,29 +101,31 @@ def measure(work: Path) -> dict[str, dict[str, dict[str, object]]]:
     return found
 
 
-def growth(by_rows: dict[str, dict[str, object]]) -> dict[str, float]:
+def growth(by_rows: dict[str, dict[str, object]], sizes: tuple[int, int]) -> dict[str, float]:
     """Bytes a row by which each kind of process is larger (USS) with more rows."""
-    few, many = (by_rows[str(rows)]["mib"] for rows in SIZES)
+    few, many = (by_rows[str(rows)]["mib"] for rows in sizes)
     assert isinstance(few, dict)
     assert isinstance(many, dict)
-    more = SIZES[1] - SIZES[0]
+    more = sizes[1] - sizes[0]
     return {role: round((many[role]["uss"] - few[role]["uss"]) * 2**20 / more) for role in few if role in many}
 
 
 def main() -> None:
     """Measure and write the result."""
+    few, many = map(int, sys.argv[1:]) if sys.argv[1:] else SIZES
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder))
+        found = measure(Path(folder), (few, many))
     record = {
         "name": "memory",
-        "command": "python benchmarks/memory.py",
+        "command": " ".join(["python benchmarks/memory.py", *sys.argv[1:]]),
         "commit": commit(),
         "hardware": hardware(),
         "peaks": found,
-        "bytes_a_row": {name: growth(by_rows) for name, by_rows in found.items()},
+        "bytes_a_row": {name: growth(by_rows, (few, many)) for name, by_rows in found.items()},
     }
     print(json.dumps(record["bytes_a_row"], indent=1))
-    (RESULTS / "memory.json").write_text(json.dumps(record, indent=1))
+    name = "memory" if (few, many) == SIZES else f"memory-{few}-{many}"
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1))
 
 
 if __name__ == "__main__":

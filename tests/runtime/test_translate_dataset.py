@@ -179,10 +179,12 @@ def test_the_pictures_of_the_files_road_are_the_same(whole: Path, data: Path, ti
     assert compared > 20
 
 
-def test_a_pool_and_a_kill_change_no_byte(start: Start, whole: Path, tmp_path: Path) -> None:
+def test_a_pool_changes_no_byte(start: Start, whole: Path, tmp_path: Path) -> None:
     finish(start(tmp_path / "pool", "--parallel", "2"))
     assert files(tmp_path / "pool") == files(whole)
 
+
+def test_a_kill_changes_no_byte(start: Start, whole: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     kill_half_way(start(alone), alone, 5)
     before = shards(alone)
@@ -190,6 +192,9 @@ def test_a_pool_and_a_kill_change_no_byte(start: Start, whole: Path, tmp_path: P
     assert before.items() <= shards(alone).items()  # what was written is taken over
     assert files(alone) == files(whole), said
 
+
+@pytest.mark.slow  # the pool and the kill by themselves are above, and refine's pool is killed in test_refine_killed.py
+def test_a_kill_of_a_pool_changes_no_byte(start: Start, whole: Path, tmp_path: Path) -> None:
     pool = tmp_path / "killed-pool"
     kill_half_way(start(pool, "--parallel", "2"), pool, 3)
     before = shards(pool)

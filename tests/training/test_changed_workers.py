@@ -98,7 +98,7 @@ def test_one_two_and_one_worker_see_the_batches_of_one(
         torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_workers_with_a_stop_are_bit_equal_to_as_many_without(dataset: Dataset, tmp_path: Path, workers: int) -> None:
     """With three, the order in which gradients are added shows."""
     one, _ = go_on_with(workers, dataset, Checkpoints(str(tmp_path / "one")), 8, tmp_path / "whole")
