@@ -89,7 +89,8 @@ def followed(job: Watch, found: list[Status], look: Callable[[], list[Status]]) 
 
     from stargan_ray.data.locations import StorageError
 
-    console, missed, before = Console(), 0, list[Status]()
+    console, missed = Console(), 0
+    before: list[Status] = []
     live = Live(console=console, auto_refresh=False) if console.is_terminal and not job.json else None
     with live or contextlib.nullcontext():
         while True:
