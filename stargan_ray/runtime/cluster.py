@@ -25,6 +25,7 @@ _QUIET = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TQDM": "0",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # see cli.job
     # Half a CPU for a worker is meant: that there are more processes than cores is no news.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
     # Threads that wait by spinning cost a training step several times its length where decoding wants the core.

@@ -77,6 +77,21 @@ def test_a_process_ends_with_its_status_after_what_was_registered(what: str, sta
     assert done.stdout.splitlines() == ["working", "after", "cleaned up"]
 
 
+@pytest.mark.parametrize(("given", "used"), [(None, "system"), ("mimalloc", "mimalloc")])
+def test_a_job_gives_back_what_arrow_took_unless_told_otherwise(given: str | None, used: str) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        PROCESS.format(what="import pyarrow; print(pyarrow.default_memory_pool().backend_name)"),
+    ]
+    others = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    told = {} if given is None else {"ARROW_DEFAULT_MEMORY_POOL": given}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**others, **told, "PYTHONPATH": ROOT}
+    )
+    assert done.stdout.splitlines()[1] == used
+
+
 def test_a_process_with_a_fault_of_ours_shows_its_traceback() -> None:
     command = [sys.executable, "-c", PROCESS.format(what="raise ValueError('ours')")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ROOT})
