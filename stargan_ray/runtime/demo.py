@@ -104,7 +104,14 @@ class _Road:
             for line in done.warnings:
                 self.console.print(f"[yellow]{line}[/]")
             manifest = done.manifest
-            return {"uri": out, "hash": manifest.content_hash, "rows": manifest.rows, "decisions": done.decisions}
+            left = manifest.rows_by_domain["train"]
+            return {
+                "uri": out,
+                "hash": manifest.content_hash,
+                "rows": manifest.rows,
+                "decisions": done.decisions,
+                "emptied": [name for name in manifest.domains if not left.get(name)],
+            }
 
         return self.stages.run("refine", [data, classifier, to_json(policy)], work)
 
@@ -121,8 +128,9 @@ class _Road:
             classifier = self._registered("expression-tiny", "face-expression", helpers)
             refined = self.refine(noisy, classifier)
             embedder = embedding.result()
+            learnt = self._usable(refined, noisy)
             translator = self.train(
-                demo.translator, refined, {"identity": embedder["folder"]}, judge=classifier["folder"]
+                demo.translator, learnt, {"identity": embedder["folder"]}, judge=classifier["folder"]
             )
             self.register("expression-translator", translator)
             expression_judge, identity_judge = judging.result()
@@ -140,6 +148,17 @@ class _Road:
             identity_judge=identity_judge,
             steps=translator["steps"],
         )
+
+    def _usable(self, refined: dict[str, Any], noisy: dict[str, Any]) -> dict[str, Any]:
+        """The refined faces, unless a filter of a few steps (``--speed``) has left nothing of an expression."""
+        if not refined.get("emptied"):
+            return refined
+        gone = ", ".join(refined["emptied"])
+        self.console.print(
+            f"[yellow]after so short a training the filter leaves nothing of {gone}: "
+            "the translator learns from the faces as they are[/]"
+        )
+        return noisy
 
     def _registered(self, recipe: str, name: str, data: dict[str, Any]) -> dict[str, Any]:
         model = self.train(recipe, data)

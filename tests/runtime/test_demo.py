@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from rich.progress import Progress
 from tiny_models import meta_for
 
 from stargan_ray.config import AnyMethod, DataConfig, Recipe, TrainConfig
@@ -33,6 +34,8 @@ from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.identity import IdentityMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
+from stargan_ray.runtime.demo import _Road
+from stargan_ray.runtime.demo_config import Demo
 from stargan_ray.runtime.demo_report import Judged, write_report
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.panel import open_panel
@@ -171,3 +174,14 @@ def test_the_whole_road_as_a_process_and_again_in_seconds(tmp_path: Path) -> Non
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "▶" not in again.stdout
+
+
+def test_a_filter_that_leaves_nothing_of_an_expression_is_passed_by_and_said(tmp_path: Path) -> None:
+    said = StringIO()
+    console = Console(file=said, width=200)
+    road = _Road(Demo(out=tmp_path), Stages(tmp_path / "stages", console), console, Progress(console=console))
+    noisy, whole = {"uri": "noisy"}, {"uri": "refined", "emptied": []}
+    assert road._usable(whole, noisy) is whole
+    assert said.getvalue() == ""
+    assert road._usable({"uri": "refined", "emptied": ["fear", "anger"]}, noisy) is noisy
+    assert "leaves nothing of fear, anger" in said.getvalue()
