@@ -74,9 +74,10 @@ def _start(dashboard: bool) -> None:
 
     # In the main thread Ray would end the process at a SIGTERM that ours answers with a checkpoint.
     handler = signal.getsignal(signal.SIGTERM)
-    handled = callable(handler) and threading.current_thread() is threading.main_thread()
+    passing = threading.current_thread() is not threading.main_thread()  # the thread of a part of the work
+    handled = callable(handler) and not passing
     try:
-        _in_a_lasting_thread(connect) if handled else connect()
+        _in_a_lasting_thread(connect) if handled or passing else connect()
     except ConnectionError as error:
         raise _unanswered(address, error) from error
     finally:

@@ -5,7 +5,10 @@ pytest tests/runtime/test_cluster.py
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -59,3 +62,28 @@ def test_what_goes_wrong_in_that_thread_is_raised_where_it_was_asked_for() -> No
         _in_a_lasting_thread(fail)
     seen[0].join(10)
     assert not seen[0].is_alive()
+
+
+_IN_A_PASSING_THREAD = """
+import threading, time
+from stargan_ray.runtime.cluster import start_ray
+passing = threading.Thread(target=start_ray)
+passing.start()
+passing.join()
+import ray
+time.sleep(3)
+print(ray.get(ray.remote(lambda: "still there").remote(), timeout=60))
+"""
+
+
+def test_ray_outlives_the_thread_of_a_part_of_the_work_that_started_it() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_A_PASSING_THREAD],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=180,
+    )
+    assert done.stdout == "still there\n", done.stderr[-2000:]
