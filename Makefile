@@ -45,9 +45,14 @@ format: .venv/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# nineteen minutes on two cores that nothing else uses; benchmarks/README.md has the others
 bench: .venv/ready
 	$(BIN)/python benchmarks/faces.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/memory.py 2000 12000
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/scale.py
 
 clean:
 	rm -rf .venv runs build dist *.egg-info .mypy_cache .ruff_cache
