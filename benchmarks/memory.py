@@ -1,7 +1,7 @@
 """Memory of jobs/ingest.py and jobs/refine.py over 10,000 and 100,000 rows, of each process at its peak.
 
-python benchmarks/memory.py                  # half an hour on two cores
-python benchmarks/memory.py 2000 12000       # other numbers of rows: four minutes
+python benchmarks/memory.py                  # six minutes on two cores
+python benchmarks/memory.py 2000 12000       # other numbers of rows: two and a half
 
 A .zip of faces of 32 pixels is ingested, and what comes of it is scored by ``expression-tiny`` and refined, all rows
 kept; by one process and by two of Ray. What grows with the rows is stated in bytes a row.
