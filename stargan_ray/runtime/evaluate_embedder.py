@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,16 +101,14 @@ def evaluate_embedder(
     calibration, fitted_on = _calibration(model, albums)
     judged, not_judged = _judged(albums, calibration, fitted_on, recipe_threshold)
     if not judged and rows.pairs is None:
-        reasons = "; ".join(f"{split}: {why}" for split, why in not_judged.items())
-        raise InputError(f"{dataset.uri}: no split can be judged: {reasons}")
-    unreadable = int((~readable[rows.every]).sum())
+        raise _nothing_judged(dataset, not_judged)
     results = {
         **_who_on_what(dataset, scorer, model),
         "threshold": None if calibration is None else {**vars(calibration), "from": fitted_on},
         "recipe_threshold": recipe_threshold,
         "people": people,
         "expressions_from": told_by,
-        "left_out": rows.left_out | ({"unreadable": unreadable} if unreadable else {}),
+        "left_out": _left_out(rows, readable),
         "not_judged": not_judged,
         "pairs": None if rows.pairs is None else _file_section(rows, album, readable, calibration, pairs),
         "splits": {split: scores.section for split, scores in judged.items()},
@@ -118,6 +116,17 @@ def evaluate_embedder(
     report = _write(out, results, judged)
     storage.delete(storage.join(out, "embeddings"))
     return report
+
+
+def _left_out(rows: _Rows, readable: Flags) -> dict[str, int]:
+    """Why rows are not judged, and how many of each reason."""
+    unreadable = int((~readable[rows.every]).sum())
+    return rows.left_out | ({"unreadable": unreadable} if unreadable else {})
+
+
+def _nothing_judged(dataset: Dataset, why: Mapping[str, str]) -> InputError:
+    reasons = "; ".join(f"{split}: {reason}" for split, reason in why.items())
+    return InputError(f"{dataset.uri}: no split can be judged: {reasons}")
 
 
 def _who_on_what(dataset: Dataset, scorer: Scorer, model: LoadedModel) -> dict[str, Any]:

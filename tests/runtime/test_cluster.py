@@ -65,13 +65,14 @@ def test_what_goes_wrong_in_that_thread_is_raised_where_it_was_asked_for() -> No
 
 
 _IN_A_PASSING_THREAD = """
-import threading, time
+import os, threading
 from stargan_ray.runtime.cluster import start_ray
 passing = threading.Thread(target=start_ray)
 passing.start()
 passing.join()
+while os.path.exists(f"/proc/self/task/{passing.native_id}"):  # until it has ended for its children too
+    pass
 import ray
-time.sleep(3)
 print(ray.get(ray.remote(lambda: "still there").remote(), timeout=60))
 """
 
