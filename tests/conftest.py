@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
 _SCRUBBED = ("AWS_", "RAY_", "MLFLOW_", "STARGAN_")
 
 
@@ -56,20 +52,3 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield "s3://test-bucket"
     bucket.objects.all().delete()
     bucket.delete()
-
-
-@pytest.fixture
-def run_job() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs ``python jobs/<name>.py`` as a person would, with the test's environment."""
-
-    def run(name: str, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        return subprocess.run(
-            [sys.executable, str(ROOT / "jobs" / f"{name}.py"), *flags],
-            env={**os.environ, "PYTHONPATH": path, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run

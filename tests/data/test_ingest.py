@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from forked import run_job
 from PIL import Image
 
 from stargan_ray.data import storage
@@ -29,8 +28,6 @@ from stargan_ray.data.schema import EXPRESSIONS, TRUTH_SCHEMA
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
-
-RunJob = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def picture(mode: str = "RGB", kind: str = "JPEG", size: tuple[int, int] = (24, 16), seed: int = 0) -> bytes:
@@ -300,7 +297,7 @@ FACES_FLAGS = (
 )
 
 
-def test_the_job_writes_says_where_and_does_nothing_twice(run_job: RunJob, s3: str) -> None:
+def test_the_job_writes_says_where_and_does_nothing_twice(s3: str) -> None:
     uri = storage.join(s3, "faces")
     first = run_job("ingest", "faces", "--out", uri, *FACES_FLAGS)
     assert first.returncode == 0, first.stderr
@@ -312,7 +309,7 @@ def test_the_job_writes_says_where_and_does_nothing_twice(run_job: RunJob, s3: s
 
 
 @pytest.mark.parametrize("case", ["file", "endpoint", "credentials", "bucket", "path", "flag"])
-def test_the_job_says_in_one_line_what_is_wrong(run_job: RunJob, tmp_path: Path, case: str, s3: str) -> None:
+def test_the_job_says_in_one_line_what_is_wrong(tmp_path: Path, case: str, s3: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     flags, environment, said = {
         "file": (("faces", "--out", f"{tmp_path}/file/below"), {}, "file/below"),
@@ -339,7 +336,7 @@ def test_the_job_says_in_one_line_what_is_wrong(run_job: RunJob, tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_through_ray_data_the_result_is_the_same(run_job: RunJob, tmp_path: Path) -> None:
+def test_through_ray_data_the_result_is_the_same(tmp_path: Path) -> None:
     for number in (1, 2):
         out = str(tmp_path / str(number))
         ended = run_job("ingest", "faces", "--out", out, "--parallel", str(number), *FACES_FLAGS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import pickle
 import signal
 import subprocess
@@ -22,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import forks
 
 from stargan_ray.data import storage, units
 from stargan_ray.data.manifest import Manifest, content_hash
@@ -123,7 +123,7 @@ def test_cut_and_number_of_processes_change_neither_content_nor_shards(tmp_path:
     one = write_dataset(str(tmp_path / "one"), made(64))
     other = write_dataset(str(tmp_path / "other"), made(17))
     backwards = write_dataset(str(tmp_path / "backwards"), made(64), map_tasks=lambda f, tasks: map(f, reversed(tasks)))
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=forks()) as pool:
         many = write_dataset(str(tmp_path / "many"), made(64), map_tasks=pool.map)
     assert one.content_hash == other.content_hash
     index = open_dataset(str(tmp_path / "one")).index
@@ -179,7 +179,7 @@ def test_other_labels_other_content(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-sys.path.insert(0, "tests/data")  # by its folder: another package may be called tests
+sys.path[:0] = ["tests", "tests/data"]  # by its folder: another package may be called tests
 from test_shards import made
 from stargan_ray.data.writing import map_here, write_dataset
 done = []

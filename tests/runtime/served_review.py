@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from forked import StartedJob
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -19,14 +18,7 @@ class ServedReview:
     """A running job; used as a context it is gone at the end, whatever happened."""
 
     def __init__(self, refined: str, reviewer: str, *flags: str) -> None:
-        command = [sys.executable, str(ROOT / "jobs" / "review.py"), "--refined", refined, "--reviewer", reviewer]
-        self.process = subprocess.Popen(
-            [*command, *flags],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.process = StartedJob("review", "--refined", refined, "--reviewer", reviewer, *flags)
         assert self.process.stdout is not None
         self.told = self.process.stdout.readline()
         self.url = self.process.stdout.readline().partition("open once: ")[2].strip()

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from forked import StartedJob, run_job
 from tiny_models import build_supporting
 
 from stargan_ray.config import DataConfig, Recipe, TrainConfig, to_json
@@ -63,22 +62,13 @@ def flags_of(name: str, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def environment_of(**more: str) -> dict[str, str]:
-    """With this checkout's package."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path, **more}
-
-
 class Searching:
     """The job in a session of its own; what it says goes to a file that can be read meanwhile."""
 
     def __init__(self, place: Path, flags: list[str], log: Path, **environment: str) -> None:
-        command = [sys.executable, str(ROOT / "jobs" / "tune.py"), *flags]
         self.log = log
         with log.open("w") as file:
-            self.process = subprocess.Popen(
-                command, cwd=place, env=environment_of(**environment), start_new_session=True, stdout=file, stderr=file
-            )
+            self.process = StartedJob("tune", *flags, cwd=place, log=file, environment=environment)
         self._family: dict[int, psutil.Process] = {}
 
     @property
@@ -173,8 +163,7 @@ def one_line(job: Searching, *parts: str) -> None:
 
 def status_of_job(name: str, place: Path, where: str = "runs") -> Seen:
     """What jobs/status.py says of it."""
-    command = [sys.executable, str(ROOT / "jobs" / "status.py"), name, "--storage", where, "--json"]
-    done = subprocess.run(command, cwd=place, env=environment_of(), capture_output=True, text=True, check=False)
+    done = run_job("status", name, "--storage", where, "--json", cwd=place)
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
     trials = tuple(TrialSeen(**trial) for trial in told["trials"])

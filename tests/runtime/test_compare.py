@@ -6,15 +6,13 @@ pytest tests/runtime/test_compare.py
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_job
 from rich.console import Console
 from tiny_models import build_supporting
 
@@ -207,14 +205,7 @@ def test_the_job_says_what_is_wrong_in_one_line(
 ) -> None:
     given = ("--data", place.faces, "--name", "x", "--out", str(tmp_path / "out"), "--storage", str(tmp_path / "runs"))
     judges = ("--expression-judge", place.expression, "--identity-judge", place.identity_judge)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "compare.py"), *given, *judges, *flags],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_job("compare", *given, *judges, *flags, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -7,16 +7,14 @@ pytest -m slow tests/runtime/test_demo.py    the road, some minutes
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forked import run_job
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
@@ -164,14 +162,12 @@ def test_the_report_is_not_written_by_the_embedder_that_trained_the_translator(t
 
 @pytest.mark.slow
 def test_the_whole_road_as_a_process_and_again_in_seconds(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "jobs/demo.py"), "--speed", "0.4"]
-    command += ["--people", "120", "--helpers-people", "100"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    first = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    flags = ("--speed", "0.4", "--people", "120", "--helpers-people", "100")
+    first = run_job("demo", *flags, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     report = json.loads((tmp_path / "runs/demo/report.json").read_text())
     assert report["translator"]["target_expression_accuracy"] > report["copy_input"]["target_expression_accuracy"]
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    again = run_job("demo", *flags, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "▶" not in again.stdout
 

@@ -6,18 +6,17 @@ pytest tests/runtime/test_eight_classes.py
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import run_job
 from PIL import Image
 from safetensors.numpy import load_file
 
 from stargan_ray.data.schema import EXPRESSIONS
 
-Job = Callable[..., subprocess.CompletedProcess[str]]
 # The published order of FER+'s votes.
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 ROWS = {"train": 4, "val": 2, "test": 1}  # of each expression in each split
@@ -61,7 +60,7 @@ def affectnet(root: Path) -> Path:
     ("word", "build", "splits"), [("ferplus", ferplus, ["val", "test"]), ("affectnet", affectnet, ["val"])]
 )
 def test_contempt_is_ingested_trained_and_judged(
-    word: str, build: Callable[[Path], Path], splits: list[str], run_job: Job, tmp_path: Path
+    word: str, build: Callable[[Path], Path], splits: list[str], tmp_path: Path
 ) -> None:
     data, runs, out = (str(tmp_path / each) for each in ("data", "runs", "out"))
     done = run_job("ingest", word, str(build(tmp_path / "in")), "--out", data)

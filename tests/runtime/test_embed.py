@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from forked import run_job
 from planted import DOMAINS, GivenUnit, damage, encoded, noise, row, sound, write
 from tiny_models import TinyModels
 
@@ -251,7 +252,7 @@ def test_an_embedder_without_numbers_is_refused(data: Path, embedder: Embedder) 
 
 
 def test_the_job_embeds_with_a_pool_as_alone_and_says_what_is_wrong_in_one_line(
-    data: Path, tiny: TinyModels, run_job: Callable[..., object], tmp_path: Path
+    data: Path, tiny: TinyModels, tmp_path: Path
 ) -> None:
     flags = ("--data", str(data), "--model", str(tiny.identity))
     done = run_job("embed", *flags, "--block", "20", "--parallel", "2")

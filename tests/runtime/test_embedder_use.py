@@ -6,13 +6,12 @@ pytest tests/runtime/test_embedder_use.py
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
+from forked import run_job
 from safetensors.numpy import load_file
 from tiny_models import TinyModels
 
@@ -124,7 +123,6 @@ def test_two_ray_workers_take_them_from_storage_and_one_process_goes_on_without(
     faces: Path,
     tiny: TinyModels,
     tmp_path: Path,
-    run_job: Callable[..., CompletedProcess[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The gradients, which are Adam's first moments at β1 = 0, of a run that never used them, but for rounding."""

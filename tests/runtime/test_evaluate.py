@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import run_job
 from PIL import Image
 from tiny_models import TinyModels
 from torchvision.transforms.functional import ten_crop
@@ -144,9 +144,7 @@ def test_ten_crops_are_the_mean_over_the_corners_the_centre_and_their_mirror_ima
         np.testing.assert_allclose(one, network(batch).softmax(1).numpy(), rtol=1e-5)
 
 
-def test_the_job_prints_the_splits_and_writes_a_page(
-    levels: str, tiny: TinyModels, tmp_path: Path, run_job: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_the_job_prints_the_splits_and_writes_a_page(levels: str, tiny: TinyModels, tmp_path: Path) -> None:
     out = tmp_path / "page"
     done = run_job("evaluate", "--model", str(tiny.expression), "--data", levels, "--out", str(out), "--crops", "ten")
     assert done.returncode == 0, done.stderr

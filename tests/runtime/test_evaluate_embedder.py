@@ -6,8 +6,6 @@ pytest tests/runtime/test_evaluate_embedder.py
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import planted
 import pytest
 import torch
+from forked import run_job
 from tiny_models import TinyModels
 
 from stargan_ray.data.faces import FacesConfig
@@ -305,7 +304,7 @@ def test_people_without_expressions_are_validated_and_people_without_pairs_are_n
 
 
 def test_the_job_prints_the_figures_and_refuses_what_is_not_for_it(
-    faces: str, tiny: TinyModels, tmp_path: Path, run_job: Callable[..., subprocess.CompletedProcess[str]]
+    faces: str, tiny: TinyModels, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     common = ("evaluate", "--data", faces, "--out", str(out), "--model")

@@ -6,9 +6,6 @@ pytest tests/runtime/test_evaluate_translator.py
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import mlflow
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from forked import run_job
 from tiny_models import meta_for, recipe_for
 
 from stargan_ray.config import AnyMethod, Recipe
@@ -184,24 +182,8 @@ def test_the_job_writes_the_report_and_tells_mlflow(place: Place, tmp_path: Path
     judges = ("--expression-judge", str(place.folder / "expression"), "--identity-judge", str(place.folder / "judge"))
     flags = ("--model", str(place.folder / "translator"), "--data", place.docket.data, "--out", str(tmp_path / "out"))
     protocol = ("--protocol", "--sources", "2", "--outputs", "2")
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "jobs" / "evaluate.py"),
-            *flags,
-            *judges,
-            "--people",
-            "8",
-            "--translations",
-            "90",
-            *protocol,
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": store},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    few = ("--people", "8", "--translations", "90")
+    done = run_job("evaluate", *flags, *judges, *few, *protocol, cwd=tmp_path, MLFLOW_TRACKING_URI=store)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert report["protocol"]["names"]["frechet"].startswith("Fréchet distance on ")  # and not FID
@@ -210,13 +192,6 @@ def test_the_job_writes_the_report_and_tells_mlflow(place: Place, tmp_path: Path
     assert run.data.metrics["evaluation/translator/rank1"] == report["translator"]["rank1"]
     low = report["intervals"]["translator"]["rank1"]["low"]
     assert run.data.metrics["evaluation/translator/rank1/low"] == low
-    refused = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "evaluate.py"), *flags],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    refused = run_job("evaluate", *flags, cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.strip() == "error: --expression-judge and --identity-judge are needed to judge a translator"

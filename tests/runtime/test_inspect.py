@@ -6,11 +6,10 @@ pytest tests/runtime/test_inspect.py
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import run_job
 from planted import damage, encoded, noise, row, sound, write
 
 from stargan_ray.data import storage
@@ -21,10 +20,8 @@ from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.inspect import gather, inspect
 
-RunJob = Callable[..., subprocess.CompletedProcess[str]]
 
-
-def test_the_job_on_generated_faces(run_job: RunJob, tmp_path: Path) -> None:
+def test_the_job_on_generated_faces(tmp_path: Path) -> None:
     faces = FacesConfig(people=10, images_per_person=8, size=32, label_noise=0)
     manifest = write_dataset(str(tmp_path / "faces"), read_faces(faces))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "faces").rglob("*")}
@@ -43,7 +40,7 @@ def test_the_job_on_generated_faces(run_job: RunJob, tmp_path: Path) -> None:
     assert f"{pairs:,}" in done.stdout
 
 
-def test_problems_are_one_line_each_and_no_failure(run_job: RunJob, tmp_path: Path) -> None:
+def test_problems_are_one_line_each_and_no_failure(tmp_path: Path) -> None:
     same = encoded(noise(1))
     rows = [*sound(4), row("x", same), row("y", same, expression=1, split="val"), row("[red]z", expression=2)]
     write(tmp_path / "data", rows, ("calm", "glad", "[bold]"))
@@ -89,7 +86,7 @@ def test_a_bucket_is_inspected_as_a_folder_is(s3: str, tmp_path: Path) -> None:
     assert {**remote.found, "data": None} == {**local.found, "data": None}
 
 
-def test_what_cannot_be_done_is_one_line(run_job: RunJob, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no data set"):
         inspect(str(tmp_path), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from forked import run_job
 from imds import ACTION, REBALANCE, Imds, publish
 
 from stargan_ray.errors import InputError
@@ -145,6 +145,6 @@ def test_without_a_node_of_ray_it_is_refused() -> None:
         local_node("203.0.113.7")
 
 
-def test_as_a_job_it_ends_with_two_when_it_is_used_wrongly(run_job: Callable[..., Any]) -> None:
+def test_as_a_job_it_ends_with_two_when_it_is_used_wrongly() -> None:
     done = run_job("notice", "--every-s", "0")
     assert (done.returncode, done.stderr) == (2, "error: --every-s 0: allowed are values above 0 and up to 60\n")

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import run_job
 from tiny_models import TinyModels
 
 from stargan_ray.data import storage
@@ -184,7 +185,6 @@ def test_terms_that_decide_nothing(terms: dict[str, Any], said: str) -> None:
 
 
 def test_the_job(
-    run_job: Callable[..., subprocess.CompletedProcess[str]],
     models: dict[str, str],
     write: Write,
     store: str,

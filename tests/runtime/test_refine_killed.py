@@ -6,10 +6,7 @@ pytest tests/runtime/test_refine_killed.py   (five runs of the job, two of them 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +16,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import StartedJob
 from tiny_models import DOMAINS, TinyModels
 
 from stargan_ray.data.faces import FacesConfig
@@ -29,8 +27,7 @@ from stargan_ray.data.writing import write_dataset
 ROOT = Path(__file__).parents[2]
 ROWS, BLOCK = 480, 4  # many small blocks, so that there is a half-way
 
-Job = subprocess.Popen[str]
-Refine = Callable[..., Job]
+Refine = Callable[..., StartedJob]
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +41,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refine(data: Path, tiny: TinyModels) -> Refine:
     """Starts the job; with one thread, since the sums of several differ in their last bits."""
 
-    def start(out: Path, *flags: str) -> Job:
+    def start(out: Path, *flags: str) -> StartedJob:
         command = ["--data", str(data), "--classifier", str(tiny.expression), "--out", str(out), "--block", str(BLOCK)]
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "jobs" / "refine.py"), *command, *flags],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return StartedJob("refine", *command, *flags, together=True, environment={"OMP_NUM_THREADS": "1"})
 
     return start
 
@@ -65,18 +56,18 @@ def whole(refine: Refine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def finish(job: Job) -> None:
+def finish(job: StartedJob) -> None:
     said = job.communicate()[0]
     assert job.returncode == 0, said
 
 
-def wait_for_blocks(job: Job, out: Path, least: int) -> None:
+def wait_for_blocks(job: StartedJob, out: Path, least: int) -> None:
     while len(stored(out)) < least:
         assert job.poll() is None, job.communicate()[0]
         time.sleep(0.005)
 
 
-def kill(job: Job) -> None:
+def kill(job: StartedJob) -> None:
     """SIGKILL to the driver, then to what it had started: a machine that goes down takes all of it."""
     family = psutil.Process(job.pid).children(recursive=True)
     job.kill()

@@ -11,7 +11,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forked import run_job
 from mlflow.exceptions import MlflowException
 from PIL import Image
 from tiny_models import DOMAINS, TinyModels
@@ -31,7 +31,6 @@ from stargan_ray.runtime.registry import register
 from stargan_ray.runtime.translate import draw_latent, read_image, to_png, translate_image
 
 ROOT = Path(__file__).parents[2]
-Job = Callable[..., subprocess.CompletedProcess[str]]
 PLAIN = """
 import mlflow, pandas
 mlflow.set_tracking_uri({store!r})
@@ -189,7 +188,7 @@ def test_mlflow_away_or_empty_says_so(monkeypatch: pytest.MonkeyPatch, folders: 
 
 
 def test_the_promote_job_registers_a_run_and_moves_an_alias(
-    tiny: TinyModels, store: str, registered: dict[str, str], run_job: Job, tmp_path: Path
+    tiny: TinyModels, store: str, registered: dict[str, str], tmp_path: Path
 ) -> None:
     def job(*flags: str) -> subprocess.CompletedProcess[str]:
         return run_job("promote", *flags, MLFLOW_TRACKING_URI=store)

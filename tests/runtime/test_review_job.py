@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import run_job
 from reviewable import write_refined
 from served_review import ServedReview
 
 from stargan_ray.data.reviews import read_reviews
-
-RunJob = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -70,7 +67,7 @@ def test_ctrl_c_ends_in_order_with_the_figures(uris: tuple[str, str]) -> None:
     assert out.endswith(f"reviews: {source}/reviews\n")
 
 
-def test_the_report_serves_nothing(uris: tuple[str, str], run_job: RunJob) -> None:
+def test_the_report_serves_nothing(uris: tuple[str, str]) -> None:
     source, refined = uris
     done = run_job("review", "--refined", refined, "--report")
     assert (done.returncode, done.stderr) == (0, "")
@@ -79,7 +76,7 @@ def test_the_report_serves_nothing(uris: tuple[str, str], run_job: RunJob) -> No
     assert not (Path(source) / "reviews").exists()
 
 
-def test_what_cannot_be_done_is_one_line(uris: tuple[str, str], run_job: RunJob) -> None:
+def test_what_cannot_be_done_is_one_line(uris: tuple[str, str]) -> None:
     source, refined = uris
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -5,12 +5,11 @@ pytest tests/runtime/test_review_refine.py
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from forked import run_job
 from tiny_models import TinyModels
 
 from stargan_ray.data.faces import FacesConfig
@@ -22,10 +21,8 @@ from stargan_ray.data.writing import write_dataset
 from stargan_ray.runtime.review import open_review, report
 from stargan_ray.runtime.review_desk import Desk
 
-RunJob = Callable[..., subprocess.CompletedProcess[str]]
 
-
-def test_what_was_reviewed_is_applied_by_the_next_refine(run_job: RunJob, tiny: TinyModels, tmp_path: Path) -> None:
+def test_what_was_reviewed_is_applied_by_the_next_refine(tiny: TinyModels, tmp_path: Path) -> None:
     data, refined = str(tmp_path / "faces"), str(tmp_path / "refined")
     write_dataset(data, read_faces(FacesConfig(people=6, images_per_person=8, size=32, label_noise=0.3)))
     flags = ("--data", data, "--classifier", str(tiny.expression), "--out", refined)

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_search import ROOT, build_place, environment_of, flags_of, searching, status_of_job
+from forked import run_job
+from small_search import build_place, flags_of, searching, status_of_job
 
 from stargan_ray.config import flatten, from_json
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.search_ledger import Ledger
-
-Job = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +60,9 @@ def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(plac
     _assert_nested(place, "s", finished=3)
 
     best = max((t for t in trials if t.judged), key=lambda trial: trial.last["score"])
-    command = [
-        "--config",
-        "runs/s/best.json",
-        "--data",
-        "faces",
-        "--name",
-        "again",
-        "--identity",
-        "identity",
-        "--local",
-    ]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "train.py"), *command], cwd=place, env=environment_of(), check=False
-    )
-    assert done.returncode == 0
+    flags = ("--config", "runs/s/best.json", "--data", "faces", "--name", "again", "--identity", "identity", "--local")
+    done = run_job("train", *flags, cwd=place)
+    assert done.returncode == 0, done.stderr
     one, other = load_model(place / "runs/again"), load_model(place / f"runs/s/s-{best.key}")
     assert one.content_hash == other.content_hash
 
@@ -114,21 +98,9 @@ def test_a_population_hands_weights_over_and_its_schedule_is_a_recipe_like_any_o
     assert all(member["values"][:1] == better for member in second), "the worse one goes on from the better one"
     assert second[0]["values"] != second[1]["values"]
     best = tuple(report["best"]["values"])
-    command = [
-        "--config",
-        "runs/p/best.json",
-        "--data",
-        "faces",
-        "--name",
-        "whole",
-        "--identity",
-        "identity",
-        "--local",
-    ]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "train.py"), *command], cwd=place, env=environment_of(), check=False
-    )
-    assert done.returncode == 0
+    flags = ["--config", "runs/p/best.json", "--data", "faces", "--name", "whole", "--identity", "identity", "--local"]
+    done = run_job("train", *flags, cwd=place)
+    assert done.returncode == 0, done.stderr
     whole = load_model(place / "runs/whole")
     runs = [p for p in (place / "runs/p").glob("p-*") if load_model(p).meta["step"] == 4]
     schedules = {tuple(load_model(p).method.lambda_id.values): load_model(p) for p in runs}  # type: ignore[union-attr]
@@ -170,7 +142,7 @@ def test_the_losses_are_balanced_against_each_other_and_the_report_says_how(plac
     assert (seen.state, seen.step, len(seen.trials)) == ("finished", 4, 4)
 
 
-def test_what_cannot_be_searched_is_one_line(place: Path, run_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_searched_is_one_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     for flags, message in (
         (["--parallel", "9"], "a trial of few needs 1 CPUs; lower --parallel"),

@@ -10,11 +10,11 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from forked import StartedJob, run_job
 
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.heartbeat import Heartbeat
@@ -27,7 +27,6 @@ ROOT = Path(__file__).parents[2]
 BEAT_S = 0.4
 CALM_S = 2.0  # a beat that a busy machine does not miss
 HOUR_S = 3600.0
-Job = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def told(age_s: float, **more: object) -> Standing:
@@ -228,7 +227,7 @@ def test_a_search_shows_its_trials_and_who_trains(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- the job
 
 
-def test_the_job_ends_as_the_run_does_and_starts_at_once(tmp_path: Path, run_job: Job) -> None:
+def test_the_job_ends_as_the_run_does_and_starts_at_once(tmp_path: Path) -> None:
     for state, status in (("training", 0), ("finished", 0), ("stopped", 3), ("failed", 4)):
         write_now(str(tmp_path / state), told(0, state=state, beat_s=30.0, why="no luck" * (state == "failed")))
         done = run_job("status", state, "--storage", str(tmp_path))
@@ -273,10 +272,7 @@ def test_it_follows_a_run_until_it_ends(tmp_path: Path) -> None:
     while (said := read_now(str(tmp_path / "run"))) is None or said.step < 10:
         time.sleep(0.02)
     flags = ("run", "--storage", str(tmp_path), "--follow", "--every", "0.1")
-    lines = subprocess.Popen([sys.executable, "jobs/status.py", *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    parts = subprocess.Popen(
-        [sys.executable, "jobs/status.py", *flags, "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    lines, parts = StartedJob("status", *flags), StartedJob("status", *flags, "--json")
     assert lines.stdout is not None
     assert parts.stdout is not None
     assert "training" in lines.stdout.readline()
@@ -294,7 +290,7 @@ def test_it_follows_a_run_until_it_ends(tmp_path: Path) -> None:
     assert 20 in {part["step"] for part in told_parts}
 
 
-def test_a_training_on_s3_is_seen_while_it_goes_on_and_after(s3: str, tmp_path: Path, run_job: Job) -> None:
+def test_a_training_on_s3_is_seen_while_it_goes_on_and_after(s3: str, tmp_path: Path) -> None:
     flags = ("--faces.people", "12", "--faces.size", "32", "--faces.splits", "0.7", "0.3", "0")
     assert run_job("ingest", "faces", "--out", f"{s3}/faces", *flags).returncode == 0
     small = ("--train.report-every", "2", "--train.checkpoint-every", "4", "--train.threads", "1", "--local")

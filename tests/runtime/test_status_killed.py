@@ -5,16 +5,14 @@ pytest tests/runtime/test_status_killed.py   (a real training under Ray; three q
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from forked import StartedJob
 
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.readers.faces import read_faces
@@ -31,10 +29,9 @@ SMALL += ("--train.validate-every", "0", "--train.sample-every", "0", "--train.t
 @pytest.mark.slow
 def test_a_killed_worker_is_a_restart_and_a_killed_job_is_silent(tmp_path: Path) -> None:
     write_dataset(str(tmp_path / "faces"), read_faces(FacesConfig(people=12, size=32, splits=(0.7, 0.3, 0.0))))
-    command = [sys.executable, str(ROOT / "jobs/train.py"), "expression-tiny", "--data", "faces", "--name", "x", *SMALL]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    flags = ("expression-tiny", "--data", "faces", "--name", "x", *SMALL)
     with (tmp_path / "log").open("w") as log:
-        job = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True)
+        job = StartedJob("train", *flags, cwd=tmp_path, log=log)
 
     def status() -> Status | None:
         try:

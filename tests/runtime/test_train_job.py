@@ -6,16 +6,16 @@ pytest tests/runtime/test_train_job.py
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from forked import StartedJob, run_job
 from safetensors.numpy import load_file
 
 from stargan_ray.data import storage
@@ -30,17 +30,7 @@ SMALL += ("--train.sample-every", "0", "--train.threads", "1")
 def job(tmp_path: Path) -> Job:
     """Runs a job with ``tmp_path`` as its working directory, where its records go."""
 
-    def run(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(ROOT / "jobs" / f"{name}.py"), *flags],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
+    return partial(run_job, cwd=tmp_path)
 
 
 @pytest.fixture
@@ -88,11 +78,9 @@ def test_interrupted_it_writes_a_checkpoint_and_goes_on_to_the_same_weights(
     common = ("expression-tiny", "--data", faces, "--local", *SMALL, "--train.steps", "12")
     whole = job("train", *common, "--name", "whole")
     assert whole.returncode == 0, whole.stderr
-    command = [sys.executable, str(ROOT / "jobs/train.py"), *common, "--name", "parted"]
-    command[command.index("--train.report-every") + 1] = "1"
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
-    )
+    flags = [*common, "--name", "parted"]
+    flags[flags.index("--train.report-every") + 1] = "1"
+    process = StartedJob("train", *flags, cwd=tmp_path)
     checkpoints = tmp_path / "runs/parted/checkpoints"
     while process.poll() is None and not list(checkpoints.glob("step-*/meta.json")):
         pass  # until the first checkpoint of the run is there

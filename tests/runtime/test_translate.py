@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import run_job
 from PIL import Image
 from tiny_models import DOMAINS, TinyModels
 
@@ -230,9 +229,7 @@ def test_errors_name_what_is_allowed(model: LoadedModel, tiny: TinyModels, faces
     assert "cannot write" in refusal(faces, HAPPY, out="faces/notes.txt")
 
 
-def test_the_job(
-    run_job: Callable[..., subprocess.CompletedProcess[str]], tiny: TinyModels, faces: Path, tmp_path: Path
-) -> None:
+def test_the_job(tiny: TinyModels, faces: Path, tmp_path: Path) -> None:
     folder = export_model(tiny.run, tmp_path / "model")
     flags = ["--model", str(folder), "--input", str(faces), "--out", str(tmp_path / "out")]
     done = run_job("translate", *flags, "--target", "happiness", "--seed", "3")

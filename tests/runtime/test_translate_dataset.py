@@ -6,9 +6,6 @@ pytest tests/runtime/test_translate_dataset.py   (the job six times, three times
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +14,7 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from forked import StartedJob
 from tiny_models import DOMAINS, TinyModels, recipe_for
 
 from stargan_ray.data.faces import FacesConfig
@@ -35,8 +33,7 @@ from stargan_ray.runtime.translate_files import translate_files
 ROOT = Path(__file__).parents[2]
 UNITS = 24
 
-Job = subprocess.Popen[str]
-Start = Callable[..., Job]
+Start = Callable[..., StartedJob]
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +57,14 @@ def whole(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(data: Path, tiny: TinyModels) -> Start:
     """Starts the job, which sees to its threads itself."""
 
-    def run(out: Path, *flags: str) -> Job:
+    def run(out: Path, *flags: str) -> StartedJob:
         command = ["--model", str(tiny.run), "--input", str(data), "--dataset", "--seed", "3", "--out", str(out)]
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "jobs" / "translate.py"), *command, *flags],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return StartedJob("translate", *command, *flags, together=True)
 
     return run
 
 
-def finish(job: Job) -> str:
+def finish(job: StartedJob) -> str:
     said = job.communicate()[0]
     assert job.returncode == 0, said
     return said
@@ -92,7 +83,7 @@ def shards(out: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def kill_half_way(job: Job, out: Path, least: int) -> None:
+def kill_half_way(job: StartedJob, out: Path, least: int) -> None:
     """SIGKILL to the driver, then to what it had started."""
     while len(shards(out)) < least:
         assert job.poll() is None, job.communicate()[0]

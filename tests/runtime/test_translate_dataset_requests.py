@@ -6,14 +6,13 @@ pytest tests/runtime/test_translate_dataset_requests.py   (a loopback S3 server;
 from __future__ import annotations
 
 import io
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from forked import run_job
 from PIL import Image
 from tiny_models import DOMAINS, TinyModels
 
@@ -127,9 +126,7 @@ def test_what_cannot_be_asked_for(photos: Path, tiny: TinyModels, tmp_path: Path
         (["--dataset", "--reference", "a.jpg"], "--reference is for single pictures"),
     ],
 )
-def test_flags_that_do_not_go_together(
-    run_job: Callable[..., subprocess.CompletedProcess[str]], flags: list[str], said: str
-) -> None:
+def test_flags_that_do_not_go_together(flags: list[str], said: str) -> None:
     done = run_job("translate", "--model", "m", "--input", "i", "--out", "o", *flags)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from forked import forks
+from torch import multiprocessing
 
 from stargan_ray.data import transforms
+
+
+def run_ranks(function: Callable[..., None], arguments: tuple[Any, ...], count: int) -> None:
+    """``function(rank, *arguments)`` in so many processes; raises what one of them raised."""
+    multiprocessing.start_processes(function, arguments, count, start_method=forks().get_start_method())
 
 
 @contextlib.contextmanager

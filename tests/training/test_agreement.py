@@ -6,7 +6,6 @@ pytest tests/training/test_agreement.py
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from forked import forks
 from small import differing, run, state_of, tensors, with_train
 
 from stargan_ray.data.shards import Dataset, open_dataset
@@ -31,7 +31,7 @@ ROUNDS = 12
 
 
 def _start(target: Callable[..., None], world_size: int, *args: Any) -> list[Any]:
-    context = multiprocessing.get_context("spawn")
+    context = forks()
     found = [context.Process(target=target, args=(rank, world_size, *args)) for rank in range(world_size)]
     for process in found:
         process.start()

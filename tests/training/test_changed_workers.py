@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranks import in_double, met
+from ranks import in_double, met, run_ranks
 from small import RECIPE, batches_of, differing, run, state_of, tensors, with_train
-from torch import Tensor, multiprocessing
+from torch import Tensor
 
 from stargan_ray.config import Recipe
 from stargan_ray.data.shards import Dataset, open_dataset
@@ -70,7 +70,7 @@ def go_on_with(
         with in_double():
             return go_on(dataset, kept, LocalWorker(), until)
     out.mkdir(exist_ok=True)
-    multiprocessing.spawn(_rank, (dataset.uri, kept, until, str(out), workers), nprocs=workers)
+    run_ranks(_rank, (dataset.uri, kept, until, str(out), workers), workers)
     found = [torch.load(out / f"{until}-{rank}.pt", weights_only=True) for rank in range(workers)]
     return found[0][0], {step: [row for _, seen in found for row in seen[step]] for step in found[0][1]}
 

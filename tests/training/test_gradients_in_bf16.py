@@ -13,9 +13,9 @@ from typing import Any, Literal
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import in_double, met
+from ranks import in_double, met, run_ranks
 from small import METHOD, batches_of, differing, run, state_of, tensors, with_train
-from torch import Tensor, multiprocessing
+from torch import Tensor
 
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.training import step as step_module
@@ -80,7 +80,7 @@ def _rank(rank: int, uri: str, folder: str) -> None:
 @pytest.fixture(scope="module")
 def ranks(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(_rank, (dataset.uri, str(folder)), nprocs=2)
+    run_ranks(_rank, (dataset.uri, str(folder)), 2)
     return folder
 
 

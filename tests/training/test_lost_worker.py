@@ -6,7 +6,6 @@ pytest tests/training/test_lost_worker.py
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import re
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from forked import forks
 from small import run, state_of, with_train
 
 from stargan_ray.data.shards import Dataset, open_dataset
@@ -69,7 +69,7 @@ def _rank(rank: int, uri: str, out: Path, lost: int, end: str) -> None:
 
 def lose(dataset: Dataset, out: Path, lost: int, end: str) -> tuple[str, float, int]:
     """What the other rank raised, how long after the end of the lost one, and the pid of that."""
-    context = multiprocessing.get_context("spawn")
+    context = forks()
     ranks = [context.Process(target=_rank, args=(rank, dataset.uri, out, lost, end)) for rank in range(2)]
     for process in ranks:
         process.start()

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from ranks import in_double, met
+from ranks import in_double, met, run_ranks
 from small import RECIPE, TRANSLATORS, Embedder, batches_of, embeddings_of, run, state_of, tensors, with_train
-from torch import Tensor, multiprocessing, nn
+from torch import Tensor, nn
 
 from stargan_ray.config import Recipe
 from stargan_ray.data import transforms
@@ -129,7 +129,7 @@ def _poisoned(dataset: Dataset, worker: GroupWorker, out: Path) -> dict[str, Any
 @pytest.fixture(scope="module")
 def ranks(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(_rank, (dataset.uri, str(folder)), nprocs=2)
+    run_ranks(_rank, (dataset.uri, str(folder)), 2)
     return folder
 
 

@@ -5,7 +5,6 @@ pytest tests/data/readers/test_in_archives.py
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import tarfile
 import zipfile
@@ -18,6 +17,7 @@ import test_affectnet
 import test_fer2013
 import test_kdef
 import test_lfw
+from forked import forks
 
 from stargan_ray.data import archive_members, storage
 from stargan_ray.data.readers.affectnet import AffectnetConfig, read_affectnet
@@ -102,7 +102,7 @@ def test_several_processes_and_a_restart_give_the_same(tmp_path: Path, kind: str
     archive = pack(test_affectnet.release(tmp_path / "in"), tmp_path / f"a.{kind}")
     source = read_affectnet(AffectnetConfig(str(archive)), 3)
     expected = write_dataset(str(tmp_path / "1"), source)
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, forks()) as pool:
         found = write_dataset(str(tmp_path / "2"), source, map_tasks=lambda do, tasks: pool.map(do, tasks[::-1]))
     assert found == expected
     (tmp_path / "2" / "manifest.json").unlink()  # as after a kill

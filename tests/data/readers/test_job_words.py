@@ -5,8 +5,6 @@ pytest tests/data/readers/test_job_words.py
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +13,13 @@ import test_fer2013
 import test_ferplus
 import test_kdef
 import test_lfw
+from forked import run_job
 from test_in_archives import pack
 
 from stargan_ray.data.shards import open_dataset
 
-RunJob = Callable[..., subprocess.CompletedProcess[str]]
 
-
-def test_every_word_writes_a_data_set(run_job: RunJob, tmp_path: Path) -> None:
+def test_every_word_writes_a_data_set(tmp_path: Path) -> None:
     lfw = test_lfw.tree(tmp_path / "lfw")
     (lfw / test_lfw.PEOPLE[0] / f"{test_lfw.PEOPLE[0]}_0009.jpg").write_bytes(test_lfw.picture(1))
     (tmp_path / "pairs").write_text(f"{test_lfw.PEOPLE[0]}\t1\t2\n")
@@ -57,7 +54,7 @@ def test_every_word_writes_a_data_set(run_job: RunJob, tmp_path: Path) -> None:
         (("fer2013", "{}"), "fer2013.csv has no line 1 that names the columns"),
     ],
 )
-def test_what_is_wrong_is_one_line(run_job: RunJob, tmp_path: Path, flags: tuple[str, ...], said: str) -> None:
+def test_what_is_wrong_is_one_line(tmp_path: Path, flags: tuple[str, ...], said: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "fer2013.csv").write_bytes(b"")
     ended = run_job("ingest", *(flag.format(tmp_path / "in") for flag in flags), "--out", f"{tmp_path}/out")
