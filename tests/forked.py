@@ -82,7 +82,8 @@ class StartedJob:
         self.args = [str(ROOT / "jobs" / f"{name}.py"), *flags]
         self.stdout, out = _stream(log)
         self.stderr, error = (None, _Descriptor(os.dup(out.number))) if together or log else _stream(None)
-        told = {**os.environ, **(environment or {})}
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for what the job starts
+        told = {**os.environ, "PYTHONPATH": path, **(environment or {})}
         self._process = forks().Process(target=_become, args=(self.args, str(cwd or Path.cwd()), told, out, error))
         self._process.start()
         os.close(out.number)

@@ -35,8 +35,11 @@ _QUIET = {
     # Ray's own default puts its workers behind every other program of a laptop.
     "RAY_worker_niceness": "0",
 }
+# Nobody takes machines away from a Ray that is this process's: its watcher would be one more process.
+_OF_OUR_OWN = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 _PROBE_S = 3.0
 _starting = threading.Lock()
+_ours = threading.Event()
 
 
 def start_ray(*, dashboard: bool = False) -> None:
@@ -53,6 +56,11 @@ def start_ray(*, dashboard: bool = False) -> None:
         _start(dashboard)
 
 
+def ends_with_us() -> bool:
+    """Whether the cluster is one that this process has started, and not that of a driver, a job or a person."""
+    return _ours.is_set()
+
+
 def _start(dashboard: bool) -> None:
     for name, value in _QUIET.items():  # Ray reads some of them when it is imported
         os.environ.setdefault(name, value)
@@ -60,9 +68,15 @@ def _start(dashboard: bool) -> None:
 
     if ray.is_initialized():
         return
+    _ours.clear()
     address = os.environ.get("RAY_ADDRESS", "")
     _probe(address)
-    passed = {name: os.environ[name] for name in (*_PASSED_ON, *_QUIET) if _fit_for_others(name)} | {storage.KNOWN: "1"}
+    settings = _QUIET if address else _QUIET | _OF_OUR_OWN
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    passed = {name: os.environ[name] for name in (*_PASSED_ON, *settings) if _fit_for_others(name)} | {
+        storage.KNOWN: "1"
+    }
     # Without "local" Ray would look for the last cluster that was started here, and wait for it if it is dead.
     own = {} if address else {"address": "local", "include_dashboard": dashboard}
     import ray.data  # sets up its own logging when imported, so the level comes after
@@ -80,6 +94,9 @@ def _start(dashboard: bool) -> None:
         _in_a_lasting_thread(connect) if handled or passing else connect()
     except ConnectionError as error:
         raise _unanswered(address, error) from error
+    else:
+        if own:
+            _ours.set()
     finally:
         if handled:  # its core has put one before ours that prints a stack
             signal.signal(signal.SIGTERM, handler)

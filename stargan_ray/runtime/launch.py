@@ -20,7 +20,7 @@ from stargan_ray.config import Recipe
 from stargan_ray.data import storage
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import DivergedError, InputError
-from stargan_ray.runtime.cluster import start_ray
+from stargan_ray.runtime.cluster import ends_with_us, start_ray
 from stargan_ray.runtime.embedder_use import notes, require_stored
 from stargan_ray.runtime.judges import refuse_registered
 from stargan_ray.runtime.plans import for_plan, make_plan
@@ -175,12 +175,15 @@ def _say(records: Any, run: Run) -> None:
 def _trainer(run: Run, records: Any) -> Any:
     """Ray's trainer of the run."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
+
+    from stargan_ray.runtime.ray_trainer import LeanTorchTrainer
 
     scale = run.recipe.scale
     filesystem, path = storage.resolve(storage.join(run.uri, "ray"))
-    return TorchTrainer(
-        train_worker,
+    return LeanTorchTrainer(
+        ends_with_driver=ends_with_us(),
+        train_loop_per_worker=train_worker,
         train_loop_config={"run": run, "records": records},
         scaling_config=ScalingConfig(
             num_workers=(scale.workers[0], scale.workers[-1]) if scale.elastic else scale.workers[0],

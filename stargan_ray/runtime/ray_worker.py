@@ -45,7 +45,9 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any] | None:
         outcome = run_worker(run, worker, source, ActorRecorder(actor, run.name), _notice)
     except (InputError, NonFiniteError) as error:
         ray.get(actor.fail.remote(str(error), _fault(error)))
-        raise
+        if group.get_world_size() == 1:
+            return None  # or Ray would start another worker, only to be told that there is nothing to do
+        raise  # the others wait for this one
     return vars(outcome)
 
 
