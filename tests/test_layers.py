@@ -47,6 +47,7 @@ RAY = {
     "data/pipeline.py",
     "runtime/cluster.py",
     "runtime/launch.py",
+    "runtime/ray_trainer.py",
     "runtime/ray_worker.py",
     "runtime/records.py",
     "runtime/restarts.py",
