@@ -112,7 +112,7 @@ def test_batch_hard_takes_the_furthest_positive_and_the_nearest_negative() -> No
 
 
 def test_random_negatives_are_a_function_of_the_noise_and_spread_over_the_batch() -> None:
-    noise = torch.randn(24, 24)
+    noise = torch.randn(24, 24, generator=torch.Generator().manual_seed(0))
     first, again = (mine(unit(24, 3), PERSON, "random", 1.0, noise) for _ in range(2))
     assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
     assert len(first[0]) == 6 * 4 * 3

@@ -118,6 +118,7 @@ def test_a_killed_job_goes_on_behind_its_last_block_and_ends_the_same(
         np.testing.assert_array_equal(found[f"p_{name}"].to_numpy(), scores)
 
 
+@pytest.mark.slow  # the driver alone is killed above, and a pool's worker in tests/data/test_refine.py
 def test_a_pool_of_ray_does_so_too_when_its_driver_and_then_a_worker_are_killed(
     refine: Refine, whole: Path, tmp_path: Path
 ) -> None:

@@ -26,26 +26,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_place(tmp_path_factory.mktemp("search"))
 
 
-def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(place: Path) -> None:
-    # A rate of 1e30 diverges at once: such a trial is recorded and ends nothing.
+def flags_of_four(name: str) -> list[str]:
+    """Of a search of four trials; a rate of 1e30 diverges at once: such a trial is recorded and ends nothing."""
     own = ["--search", "rate_d=choice(1e-4,1e30)", "--only", "--scheduler", "none", "--parallel", "2"]
-    flags = ["lambda-id", *flags_of("s", *own), "--trials", "4", "--seed", "1"]
-    ledger = Ledger(str(place / "runs" / "s"))
-    with searching(place, flags, place / "first.log") as job:
-        job.until("a trial", lambda: any(trial.status == "finished" for trial in ledger.all()), 900)
-    over = {trial.key: trial for trial in ledger.all() if trial.status == "finished"}
-    assert 1 <= len(over) < 4
-    written = {
-        path: path.stat().st_mtime_ns for key in over for path in (place / "runs/s").glob(f"s-{key}/**/*.safetensors")
-    }
-    assert written
+    return ["lambda-id", *flags_of(name, *own), "--trials", "4", "--seed", "1"]
 
-    with searching(place, flags, place / "again.log") as again:
-        assert again.ended(900) == 0, again.said
-    assert f"{len(over)} of them are over; 2 trials at once" in again.said
-    for path, when in written.items():
-        assert path.stat().st_mtime_ns == when, f"{path} was trained again"
-    trials = ledger.all()
+
+def test_what_diverges_is_recorded_and_the_best_recipe_gives_the_best_weights(place: Path) -> None:
+    with searching(place, flags_of_four("s"), place / "first.log") as job:
+        assert job.ended(900) == 0, job.said
+    assert "2 trials at once" in job.said
+    trials = Ledger(str(place / "runs" / "s")).all()
     found = {trial.label: trial for trial in trials}
     assert {"paper", "no identity loss", "recipe"} <= set(found)
     assert len(trials) == 4
@@ -67,6 +58,27 @@ def test_a_killed_search_goes_on_and_its_best_recipe_gives_its_best_weights(plac
     assert one.content_hash == other.content_hash
 
 
+@pytest.mark.slow  # more ways to be killed are in test_search_killed.py
+def test_a_killed_search_goes_on_and_trains_no_finished_trial_again(place: Path) -> None:
+    flags, ledger = flags_of_four("killed"), Ledger(str(place / "runs" / "killed"))
+    with searching(place, flags, place / "killed.log") as job:
+        job.until("a trial", lambda: any(trial.status == "finished" for trial in ledger.all()), 900)
+    over = {trial.key: trial for trial in ledger.all() if trial.status == "finished"}
+    assert 1 <= len(over) < 4
+    folders = [place / f"runs/killed/killed-{key}" for key in over]
+    written = {path: path.stat().st_mtime_ns for folder in folders for path in folder.glob("**/*.safetensors")}
+    assert written
+
+    with searching(place, flags, place / "again.log") as again:
+        assert again.ended(900) == 0, again.said
+    assert f"{len(over)} of them are over; 2 trials at once" in again.said
+    for path, when in written.items():
+        assert path.stat().st_mtime_ns == when, f"{path} was trained again"
+    counts = json.loads((place / "runs/killed/report.json").read_text())["counts"]
+    assert counts == {"diverged": 1, "finished": 3}
+    _assert_nested(place, "killed", finished=3)
+
+
 def _assert_nested(place: Path, name: str, finished: int) -> None:
     """MLflow has the search, the trials in it, their curves and how they ended."""
     from stargan_ray.runtime.mlflow_store import EXPERIMENT, connect, experiment_id, find_run
@@ -83,7 +95,8 @@ def _assert_nested(place: Path, name: str, finished: int) -> None:
     assert [m.step for m in client.get_metric_history(good.info.run_id, "search/score")] == [2, 4]
     assert {m.step for m in client.get_metric_history(good.info.run_id, "g_latent/adv")} == {1, 2, 3, 4}
     assert client.get_run(parent).info.status == "FINISHED"
-    assert str(client.get_model_version_by_alias("expression-translator", "challenger").version) == "1"
+    challenger = client.get_model_version_by_alias("expression-translator", "challenger")
+    assert challenger.run_id in {run.info.run_id for run in nested}
 
 
 @pytest.mark.slow
