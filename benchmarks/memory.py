@@ -53,7 +53,11 @@ class Peaks:
 def _family(root: psutil.Process) -> Iterator[tuple[str, psutil.Process]]:
     """The driver, what does its work, and Ray's own processes."""
     yield "driver", root
-    for child in root.children(recursive=True):
+    try:
+        children = root.children(recursive=True)
+    except psutil.Error:  # it has ended
+        return
+    for child in children:
         try:
             name = child.name()
         except psutil.Error:
