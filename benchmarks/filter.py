@@ -19,7 +19,7 @@ from typing import Any, Literal
 from rich import print as show
 from rich.table import Table
 
-from measure import RESULTS, hardware  # isort: skip
+from measure import RESULTS, commit, hardware  # isort: skip
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.policies import RULES
 from stargan_ray.data.policy import Policy
@@ -32,7 +32,6 @@ from stargan_ray.evaluation.generated import curves_against_truth
 from stargan_ray.evaluation.report import split_estimates
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import cli, ingest, launch
-from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.panel import open_panel
 from stargan_ray.runtime.refine import refine
 from stargan_ray.runtime.run import Run, each_fold

@@ -25,12 +25,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import hardware  # isort: skip
+from measure import commit, hardware  # isort: skip
 from textbook import TextbookV2  # isort: skip
 from stargan_ray.methods.base import fuse
 from stargan_ray.methods.stargan_v2 import StarGANv2
 from stargan_ray.recipes import recipe_named
-from stargan_ray.runtime.lineage import commit
 from stargan_ray.schedules import LinearDecay
 from stargan_ray.training.costs import costs
 from stargan_ray.training.graphs import GraphedStep

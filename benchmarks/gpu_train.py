@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from measure import hardware  # isort: skip
+from measure import commit, hardware  # isort: skip
 from stargan_ray.config import Recipe, flatten, override, to_json
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.methods.base import Translator
@@ -31,7 +31,6 @@ from stargan_ray.runtime.evaluate_embedder import evaluate_embedder
 from stargan_ray.runtime.evaluate_translator import ROWS, evaluate_translator
 from stargan_ray.runtime.examination import Docket
 from stargan_ray.runtime.judges import JudgeModels
-from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.scoring import classifier_scorer

@@ -6,12 +6,13 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stargan_ray.runtime.lineage import commit
+from stargan_ray.runtime import lineage
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -72,6 +73,14 @@ def report(name: str, command: str, seconds: dict[str, list[float]], **facts: An
         **facts,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1))
+
+
+def commit() -> str:
+    """The commit of what is measured, with ``+changes`` where it was edited; results written just now are no edit."""
+    found = lineage.commit()
+    others = ["git", "status", "--porcelain", "--untracked-files=no", "--", ":/", f":(exclude){RESULTS}"]
+    told = subprocess.run(others, cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return found if told.returncode or told.stdout else found.removesuffix("+changes")
 
 
 def hardware() -> dict[str, str]:

@@ -21,11 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from measure import RESULTS, hardware
+from measure import RESULTS, commit, hardware
 from pictures import write_zip
 from refine import make_model
-
-from stargan_ray.runtime.lineage import commit
 
 JOBS = Path(__file__).parents[1] / "jobs"
 SIZES = (10_000, 100_000)  # rows

@@ -22,11 +22,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from measure import RESULTS, hardware
+from measure import RESULTS, commit, hardware
 from network_rank import Case
 from scaling_model import least_sent
-
-from stargan_ray.runtime.lineage import commit
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests/cluster"))

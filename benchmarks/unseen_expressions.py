@@ -23,7 +23,7 @@ import torch
 from rich import print as show
 from rich.table import Table
 
-from measure import RESULTS, hardware  # isort: skip
+from measure import RESULTS, commit, hardware  # isort: skip
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.readers.drawn import DrawnUnit
 from stargan_ray.data.readers.faces import read_faces
@@ -40,7 +40,6 @@ from stargan_ray.evaluation.roc import auc_estimate
 from stargan_ray.evaluation.verification import PROTOCOL, Album, judge_pairs
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime import cli, ingest, launch
-from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.models import load_model
 from stargan_ray.runtime.run import Run
 
