@@ -45,7 +45,7 @@ format: .venv/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# nineteen minutes on two cores that nothing else uses; benchmarks/README.md has the others
+# a quarter of an hour on two cores that nothing else uses; benchmarks/README.md has the others
 bench: .venv/ready
 	$(BIN)/python benchmarks/faces.py
 	$(BIN)/python benchmarks/step.py
