@@ -51,6 +51,25 @@ class _Rows:
         return np.unique(np.concatenate([*self.by_split.values(), *asked]))
 
 
+@dataclass(frozen=True)
+class _Gallery:
+    """What the embedder and the labels say of every row of the index; rows that were not asked for say nothing."""
+
+    vectors: npt.NDArray[np.float32]
+    identities: npt.NDArray[np.str_]
+    expressions: Ints  # -1 where it is not known
+    told_by: str | None  # who tells them
+
+    @property
+    def readable(self) -> Flags:
+        """A row is NaN as a whole or not at all."""
+        return ~np.isnan(self.vectors[:, 0])
+
+    def album(self, positions: Ints) -> Album:
+        """Of some rows."""
+        return Album(self.vectors[positions], self.identities[positions], self.expressions[positions])
+
+
 def evaluate_embedder(
     data: str,
     out: str,
@@ -89,15 +108,8 @@ def evaluate_embedder(
     people = require_strangers(dataset, rows.every, model.meta)
     storage.check_writable(out)
     blocks = Blocks(dataset, scorer, storage.join(out, "embeddings"), block, rows.every)
-    vectors = score_dataset(blocks, parallel, lambda new: on_scored(new, len(blocks)))
-    readable = ~np.isnan(vectors[:, 0])  # a row is NaN as a whole or not at all
-    shown, told_by = _expressions(dataset, rows.every)
-    identities = np.array([str(person) for person in dataset.index["identity"].to_pylist()])
-
-    def album(positions: Ints) -> Album:
-        return Album(vectors[positions], identities[positions], shown[positions])
-
-    albums = {split: album(found[readable[found]]) for split, found in rows.by_split.items()}
+    gallery = _gallery(dataset, rows, score_dataset(blocks, parallel, lambda new: on_scored(new, len(blocks))))
+    albums = {split: gallery.album(found[gallery.readable[found]]) for split, found in rows.by_split.items()}
     calibration, fitted_on = _calibration(model, albums)
     judged, not_judged = _judged(albums, calibration, fitted_on, recipe_threshold)
     if not judged and rows.pairs is None:
@@ -107,10 +119,10 @@ def evaluate_embedder(
         "threshold": None if calibration is None else {**vars(calibration), "from": fitted_on},
         "recipe_threshold": recipe_threshold,
         "people": people,
-        "expressions_from": told_by,
-        "left_out": _left_out(rows, readable),
+        "expressions_from": gallery.told_by,
+        "left_out": _left_out(rows, gallery.readable),
         "not_judged": not_judged,
-        "pairs": None if rows.pairs is None else _file_section(rows, album, readable, calibration, pairs),
+        "pairs": None if rows.pairs is None else _file_section(rows, gallery, calibration, pairs),
         "splits": {split: scores.section for split, scores in judged.items()},
     }
     report = _write(out, results, judged)
@@ -195,11 +207,12 @@ def _pairs_of(dataset: Dataset, path: str) -> tuple[Pairs, int]:
     return Pairs(first, second, same, fold), len(named)
 
 
-def _expressions(dataset: Dataset, rows: Ints) -> tuple[Ints, str | None]:
-    """The expression of every row of the index, −1 for those not asked for, and who tells it."""
+def _gallery(dataset: Dataset, rows: _Rows, vectors: npt.NDArray[np.float32]) -> _Gallery:
+    """The embeddings beside what is known of their rows."""
     shown = np.full(len(dataset), -1, dtype=np.int64)
-    shown[rows], told_by = shown_expressions(dataset, rows)
-    return shown, told_by
+    shown[rows.every], told_by = shown_expressions(dataset, rows.every)
+    identities = np.array([str(person) for person in dataset.index["identity"].to_pylist()])
+    return _Gallery(vectors, identities, shown, told_by)
 
 
 def _calibration(model: LoadedModel, albums: dict[str, Album]) -> tuple[Calibration | None, str]:
@@ -230,18 +243,19 @@ def _judged(
 
 def _file_section(
     rows: _Rows,
-    album: Callable[[Ints], Album],
-    readable: Flags,
+    gallery: _Gallery,
     calibration: Calibration | None,
     path: str,
 ) -> dict[str, Any]:
     """The pairs of a file, of those whose images can be read."""
     asked = rows.pairs
     assert asked is not None
-    usable = readable[asked.first] & readable[asked.second]
+    usable = gallery.readable[asked.first] & gallery.readable[asked.second]
     positions, places = np.unique(np.concatenate([asked.first[usable], asked.second[usable]]), return_inverse=True)
     first, second = np.split(places, 2)
-    section = judge_pairs(album(positions), Pairs(first, second, asked.same[usable], asked.fold[usable]), calibration)
+    section = judge_pairs(
+        gallery.album(positions), Pairs(first, second, asked.same[usable], asked.fold[usable]), calibration
+    )
     return {"file": path, "given": rows.pairs_given, **section}
 
 
