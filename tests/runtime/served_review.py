@@ -1,17 +1,14 @@
-"""``jobs/review.py`` as a process of its own, started as a person starts it."""
+"""``jobs/review.py`` as a process of its own."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import signal
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from forked import StartedJob
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 class ServedReview:

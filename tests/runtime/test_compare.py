@@ -34,7 +34,6 @@ from stargan_ray.runtime.noise_study import NoiseStudy
 from stargan_ray.runtime.progress import display
 from stargan_ray.runtime.table_two import AugmentationStudy
 
-ROOT = Path(__file__).parents[2]
 NARROW = {"first": 4, "largest": 8, "bottleneck": 8, "depth": 1, "style_dim": 4, "latent_dim": 3, "mapping_hidden": 6}
 
 

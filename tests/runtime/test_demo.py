@@ -43,8 +43,6 @@ from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.worker import LocalWorker
 
-ROOT = Path(__file__).parents[2]
-
 
 def test_a_stage_is_done_again_only_when_what_it_depends_on_changes(tmp_path: Path) -> None:
     done: list[int] = []

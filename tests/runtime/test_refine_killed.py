@@ -24,7 +24,6 @@ from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.units import write_table
 from stargan_ray.data.writing import write_dataset
 
-ROOT = Path(__file__).parents[2]
 ROWS, BLOCK = 480, 4  # many small blocks, so that there is a half-way
 
 Refine = Callable[..., StartedJob]

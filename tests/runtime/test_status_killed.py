@@ -21,7 +21,6 @@ from stargan_ray.errors import InputError
 from stargan_ray.runtime.status import Status, status_of
 from stargan_ray.runtime.watching import Watcher
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("--train.steps", "1000000", "--train.report-every", "2", "--train.checkpoint-every", "20")
 SMALL += ("--train.validate-every", "0", "--train.sample-every", "0", "--train.threads", "1")
 

@@ -20,7 +20,6 @@ from safetensors.numpy import load_file
 
 from stargan_ray.data import storage
 
-ROOT = Path(__file__).parents[2]
 Job = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("--train.report-every", "2", "--train.checkpoint-every", "4", "--train.validate-every", "0")
 SMALL += ("--train.sample-every", "0", "--train.threads", "1")

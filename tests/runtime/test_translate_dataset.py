@@ -30,7 +30,6 @@ from stargan_ray.runtime.request import Request
 from stargan_ray.runtime.translate import draw_latent, read_image, to_png, translate_image
 from stargan_ray.runtime.translate_files import translate_files
 
-ROOT = Path(__file__).parents[2]
 UNITS = 24
 
 Start = Callable[..., StartedJob]
