@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import multiprocessing
 import os
 import runpy
@@ -35,6 +36,7 @@ _LOADED = [
 _OF_ONE_TEST = ("AWS_", "RAY_", "MLFLOW_", "STARGAN_")
 
 
+@functools.cache  # the environment is changed for a moment, which threads of a test might see
 def forks() -> ForkServerContext:
     """The context of processes that have the libraries loaded, for tests that start functions of theirs too."""
     context = multiprocessing.get_context("forkserver")
@@ -187,8 +189,9 @@ def _become(args: list[str], cwd: str, environment: dict[str, str], out: _Descri
     if threads := environment.get("OMP_NUM_THREADS"):
         sys.modules["torch"].set_num_threads(int(threads))  # which has read the variable before
     status = _status_of(args[0])
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()  # a process of multiprocessing leaves both out
+    # The interpreter's own end, for which there are no public names: a process of multiprocessing leaves both out.
+    threading._shutdown()
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()

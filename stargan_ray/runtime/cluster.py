@@ -71,12 +71,11 @@ def _start(dashboard: bool) -> None:
     _ours.clear()
     address = os.environ.get("RAY_ADDRESS", "")
     _probe(address)
-    settings = _QUIET if address else _QUIET | _OF_OUR_OWN
-    for name, value in settings.items():
+    only_ours = {} if address else _OF_OUR_OWN
+    for name, value in only_ours.items():
         os.environ.setdefault(name, value)
-    passed = {name: os.environ[name] for name in (*_PASSED_ON, *settings) if _fit_for_others(name)} | {
-        storage.KNOWN: "1"
-    }
+    names = (*_PASSED_ON, *_QUIET, *only_ours)
+    passed = {name: os.environ[name] for name in names if _fit_for_others(name)} | {storage.KNOWN: "1"}
     # Without "local" Ray would look for the last cluster that was started here, and wait for it if it is dead.
     own = {} if address else {"address": "local", "include_dashboard": dashboard}
     import ray.data  # sets up its own logging when imported, so the level comes after
