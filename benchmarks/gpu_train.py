@@ -147,7 +147,7 @@ def translations_judged(run: Run, given: argparse.Namespace) -> dict[str, Any]:
     named = {name: str(where) for name, where in parsed(given.judge).items()}
     judges = JudgeModels.of(named["expression"], named["identity"], str(run.helpers.get("identity", "")))
     dataset, model = open_dataset(given.data), load_model(run.uri)
-    docket = Docket(dataset.uri, dataset.manifest.content_hash, model.size)
+    docket = Docket.of(dataset, model.size, "test")
     report = evaluate_translator(docket, given.out, model, judges)
     return {row: {k: v for k, v in report[row].items() if isinstance(v, float)} for row in ROWS}
 

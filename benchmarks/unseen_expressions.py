@@ -32,8 +32,8 @@ from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError, unknown
 from stargan_ray.evaluation.calibration import Calibration, calibration_of
-from stargan_ray.evaluation.generated import true_faces
 from stargan_ray.evaluation.identity import pair_distances
+from stargan_ray.evaluation.known import known_faces
 from stargan_ray.evaluation.pairs import IntArray, Pairs, sample_pairs
 from stargan_ray.evaluation.report import split_estimates
 from stargan_ray.evaluation.roc import auc_estimate
@@ -113,7 +113,7 @@ def source(proof: Proof) -> Source:
 def embedded(run: Run, data: str) -> tuple[Album, Calibration | None]:
     """The test people in the eyes of the trained embedder, and the threshold that val gave it."""
     model = load_model(run.uri)
-    faces = true_faces(open_dataset(data), model.size, "test")
+    faces = known_faces(open_dataset(data), model.size, "test")
     with torch.inference_mode():
         vectors = torch.cat([model.networks["embedder"](part) for part in faces.images.split(64)])
     return Album(vectors.numpy(), faces.persons, faces.labels.numpy()), calibration_of(model.meta)

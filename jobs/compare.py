@@ -58,7 +58,7 @@ class Compare:
         expression_judge: classifier that judges; it must not have trained anything here.
         identity_judge: embedder that judges, or dlib; as above.
         split: whose people are translated.
-        people: of it, at most.
+        people: of it, at most; 100 unless given, or 1,600 images where it names nobody.
         translations: how many are judged.
         parallel: runs that train at the same time.
     """
@@ -86,14 +86,14 @@ class Compare:
     expression_judge: str
     identity_judge: str
     split: str = "test"
-    people: int = 100
+    people: int | None = None
     translations: int = 1_600
     parallel: int = 2
 
     def __post_init__(self) -> None:
         if self.parallel < 1 or self.steps < 0:
             raise InputError("--parallel, --steps: allowed are >= 1 and >= 0")
-        if self.people < 2 or self.translations < 1:
+        if (self.people or 2) < 2 or self.translations < 1:
             raise InputError("--people, --translations: allowed are >= 2 and >= 1")
         if self.ablation and len(self.recipes) != 1:
             raise InputError(f"--ablation {self.ablation} varies one recipe, --recipes has {len(self.recipes)}")

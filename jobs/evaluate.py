@@ -56,7 +56,7 @@ class Evaluate:
         expression_judge: translator only: classifier that judges; it must not have trained anything here.
         identity_judge: translator only: embedder that judges, or dlib; as above.
         training: translator only: the embedder that trained it, shown beside the judge.
-        people: translator only: of the split, at most.
+        people: translator only: of the split, at most; 100 unless given, or 1,600 images where it names nobody.
         translations: translator only: how many are judged.
         protocol: translator only: StarGAN v2's too: ten translations of each source by latent codes and by references,
             distances and diversity for each ordered pair of expressions.
@@ -161,6 +161,7 @@ def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
     if len(job.splits) > 1:
         raise InputError(f"--splits {' '.join(job.splits)}: a translator is judged on one")
     from stargan_ray.data.shards import open_dataset
+    from stargan_ray.evaluation.comparison import NOBODY_NAMED
     from stargan_ray.runtime import evaluate_translator
     from stargan_ray.runtime.examination import Docket
     from stargan_ray.runtime.judges import JudgeModels
@@ -168,14 +169,7 @@ def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
 
     judges = JudgeModels.of(job.expression_judge, job.identity_judge, job.training or "")
     dataset = open_dataset(job.data)
-    docket = Docket(
-        dataset.uri,
-        dataset.manifest.content_hash,
-        model.size,
-        (job.splits or ("test",))[0],
-        job.people or Docket.people,
-        job.translations or Docket.translations,
-    )
+    docket = Docket.of(dataset, model.size, (job.splits or ("test",))[0], job.people, job.translations)
     if not job.protocol and (given := [name for name in _OF_PROTOCOL if getattr(job, name) is not None]):
         raise InputError(f"--{given[0]} is for the protocol: add --protocol")
     evaluate_translator.admitted(docket, model, judges)
@@ -185,6 +179,8 @@ def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
             docket, job.out, model, judges, parallel=job.parallel, more=more, on_judged=on_judged
         )
     rich.print(evaluate_translator.table(report))
+    if not report["data"]["named"]:
+        print(NOBODY_NAMED)
     for who, found in report["strangers"].items():
         for line in found["unchecked"]:
             print(f"{who}, not checked: {line}")

@@ -49,7 +49,7 @@ class Asked:
         expression_judge: classifier that judges translators; it must not have trained anything here.
         identity_judge: embedder that judges translators, or dlib; as above.
         split: whose people choose.
-        people: of it, at most.
+        people: of it, at most; 100 unless given, or 1,600 images where it names nobody.
         translations: that are judged each time.
         parallel: trainings at once; 0 = as many as fit.
         seed: of what is chosen by chance.
@@ -68,7 +68,7 @@ class Asked:
     expression_judge: str = ""
     identity_judge: str = ""
     split: str = "val"
-    people: int = 100
+    people: int | None = None
     translations: int = 800
     parallel: int = 0
     seed: int = 0

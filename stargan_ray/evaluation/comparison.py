@@ -30,6 +30,11 @@ COLUMNS = {
 }
 _SHARES = (*SHARES, "monotone")
 TOO_FEW = "too few images"
+NOBODY_NAMED = (
+    "Nobody is named here, so each image stands for itself: rank-1 and TAR ask whether a translation is nearest to "
+    "the photo that it was made from, copies of it are perfect by construction, and for real photos there is no other "
+    "photo of the same person to ask."
+)
 
 
 @dataclass(frozen=True)

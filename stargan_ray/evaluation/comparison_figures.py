@@ -32,6 +32,8 @@ class NoisePoint:
 def trade_off_figure(rows: Sequence[Row], reference: Sequence[str]) -> bytes:
     """Each row by how often its person is found and its expression is seen; the best corner is the upper right one.
 
+    A row without one of the two is not in it: real photos, where nobody is named.
+
     Args:
         rows: of the table.
         reference: names of rows that are no methods, which are drawn without colour.
@@ -39,6 +41,8 @@ def trade_off_figure(rows: Sequence[Row], reference: Sequence[str]) -> bytes:
     figure, axes = axes_of(6.8, 4.4)
     for row in rows:
         figures = row.figures()
+        if _X not in figures or _Y not in figures:
+            continue
         x, y = figures[_X], figures[_Y]
         colour = FAINT if row.name in reference else MARK
         axes.errorbar(x.value, y.value, xerr=_bars(x), yerr=_bars(y), fmt="o", color=colour, capsize=2)

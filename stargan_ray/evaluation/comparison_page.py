@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stargan_ray.evaluation.comparison import COLUMNS, Row, as_markdown, cell
+from stargan_ray.evaluation.comparison import COLUMNS, NOBODY_NAMED, Row, as_markdown, cell
 from stargan_ray.evaluation.comparison_figures import NoisePoint
 from stargan_ray.evaluation.pages import data_uri, page
 
@@ -19,7 +19,9 @@ DOUBTS = (
 _NOISE_COLUMNS = ("target_expression_accuracy", "rank1", "tar", "similarity_distance")
 
 
-def markdown(rows: Sequence[Row], facts: Mapping[str, str], points: Sequence[NoisePoint], more: str = "") -> str:
+def markdown(
+    rows: Sequence[Row], facts: Mapping[str, str], points: Sequence[NoisePoint], more: str = "", *, named: bool = True
+) -> str:
     """All tables for a README.
 
     Args:
@@ -27,8 +29,12 @@ def markdown(rows: Sequence[Row], facts: Mapping[str, str], points: Sequence[Noi
         facts: see ``as_markdown``.
         points: of the noise study; may be empty.
         more: further tables, such as Table II.
+        named: whether it is known who the photos show.
     """
-    parts = ["## Table I: expression and identity\n", as_markdown(rows, facts), "\nThe paper, as printed:\n", printed()]
+    parts = ["## Table I: expression and identity\n", as_markdown(rows, facts)]
+    if not named:
+        parts.append(f"\n{NOBODY_NAMED}\n")
+    parts += ["\nThe paper, as printed:\n", printed()]
     if points:
         parts += ["\n## Label noise\n", noise_markdown(points)]
     if more:
@@ -74,6 +80,7 @@ def render(
         rows=[(row.name, {name: cell(name, row.figures().get(name)) for name in COLUMNS}) for row in rows],
         printed=PRINTED,
         doubts=DOUBTS,
+        nobody_named=NOBODY_NAMED,
         tables={heading: _cells(text) for heading, text in tables.items()},
         figures={
             caption: data_uri("image/png" if data[:4] == b"\x89PNG" else "image/svg+xml", data)

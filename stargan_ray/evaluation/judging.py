@@ -54,19 +54,25 @@ class Known:
 
     Attributes:
         sources: faces that are translated.
-        gallery: *other* photos of the same people, from which the templates are made.
+        gallery: *other* photos of the same people, from which the templates are made; the sources themselves where
+            nobody is named, so that a translation can only be told from those of other sources.
         of_sources, of_gallery: what the judges see of them.
+        named: whether there are other photos.
     """
 
     sources: Faces
     gallery: Faces
     of_sources: Evidence
     of_gallery: Evidence
+    named: bool = True
 
     @staticmethod
-    def of(sources: Faces, gallery: Faces, judges: Judges) -> Known:
-        """Show both to the judges."""
-        return Known(sources, gallery, look_at_faces(sources, judges), look_at_faces(gallery, judges))
+    def of(sources: Faces, gallery: Faces | None, judges: Judges) -> Known:
+        """Show both to the judges; no gallery = the sources are all that is known of anybody."""
+        seen = look_at_faces(sources, judges)
+        if gallery is None:
+            return Known(sources, sources, seen, seen, named=False)
+        return Known(sources, gallery, seen, look_at_faces(gallery, judges))
 
     def recognised(self, vectors: FloatArray, persons: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray]:
         """Whether embeddings (n, d) are found as their person first, and accepted as him at FAR; (n,) 0 or 1 each.
@@ -172,23 +178,27 @@ def judge_real(faces: Faces, gallery: Faces, judges: Judges) -> Verdict:
 
 
 def real_verdict(known: Known) -> Verdict:
-    """``judge_real`` of what the judges have seen."""
+    """``judge_real`` of what the judges have seen; expressions alone where there is no other photo of anybody."""
     faces, gallery = known.sources, known.gallery
+    labels = faces.labels.cpu().numpy()
+    logits = known.of_sources.logits
+    right = expression.hits(logits, labels).astype(np.float64)
+    confusion = expression.confusion(logits, labels)
+    if not known.named:
+        return Verdict({"target_expression_accuracy": right}, faces.persons, confusion, labels)
     names, first = np.unique(gallery.persons, return_index=True)
     other = first[np.searchsorted(names, faces.persons)]
     gap = identity.distances(known.of_sources.identity, known.of_gallery.identity[other])
     found, near = known.recognised(known.of_sources.identity, faces.persons)
-    labels = faces.labels.cpu().numpy()
-    logits = known.of_sources.logits
     values = {
-        "target_expression_accuracy": expression.hits(logits, labels).astype(np.float64),
+        "target_expression_accuracy": right,
         "rank1": found,
         "tar": near,
         "similarity_distance": gap.squared_l2,
         "similarity_cosine": gap.cosine,
         **_by_training(known.of_sources.training, known.of_gallery.training[other]),
     }
-    return Verdict(values, faces.persons, expression.confusion(logits, labels), labels)
+    return Verdict(values, faces.persons, confusion, labels)
 
 
 def compare(first: Verdict, second: Verdict) -> dict[str, Estimate]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stargan_ray.evaluation.charts import MARK, axes_of, saved
-from stargan_ray.evaluation.comparison import COLUMNS, cell
+from stargan_ray.evaluation.comparison import COLUMNS, NOBODY_NAMED, cell
 from stargan_ray.evaluation.pages import data_uri, page
 from stargan_ray.evaluation.report import estimate_of
 
@@ -35,6 +35,7 @@ def render(report: Mapping[str, Any], charts: Mapping[str, bytes]) -> str:
         r=report,
         rows=_ROWS,
         columns=COLUMNS,
+        nobody_named=NOBODY_NAMED,
         cell=lambda section, name: _cell(report, section, name),
         charts={name: data_uri("image/svg+xml", data) for name, data in charts.items()},
     )

@@ -141,6 +141,7 @@ def _written(comparison: Comparison, seat: Seat, found: _Found, out: str) -> Com
         "failed": failed,
         "domains": list(court.domains),
         "people": len(set(court.probes.persons)),
+        "named": court.gallery is not None,
         "translations": len(court.requests),
         "data": {"uri": comparison.data, "content_hash": open_dataset(comparison.data).manifest.content_hash},
         "judged": {"uri": comparison.judged, "content_hash": open_dataset(comparison.judged).manifest.content_hash},
@@ -149,7 +150,7 @@ def _written(comparison: Comparison, seat: Seat, found: _Found, out: str) -> Com
         "commit": commit() or "not a checkout",
     }
     more = "" if found.two is None else found.two.as_markdown()
-    table, pictures = markdown(rows, _FACTS, points, more), _figures(seat, rows, points)
+    table, pictures = markdown(rows, _FACTS, points, more, named=report["named"]), _figures(seat, rows, points)
     for name, (_, data) in pictures.items():
         storage.write_bytes(storage.join(out, name), data)
     tables = {"Label noise": noise_markdown(points)} if points else {}

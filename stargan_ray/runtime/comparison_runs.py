@@ -43,7 +43,7 @@ class Comparison:
         checkpoint_judge: classifier for choosing the best checkpoint; empty = none.
         expression_judge, identity_judge: never used in training.
         split: whose people are translated.
-        people: of it, at most.
+        people: of it, at most; None = see ``Docket.of``.
         translations: how many.
         models: name of a further row -> a translator that is trained already, e.g. ``models:/…@champion``.
     """
@@ -59,7 +59,7 @@ class Comparison:
     expression_judge: str = ""
     identity_judge: str = ""
     split: str = "test"
-    people: int = 100
+    people: int | None = None
     translations: int = 1_600
     models: Mapping[str, str] = field(default_factory=dict)
 
@@ -116,14 +116,7 @@ def open_seat(comparison: Comparison, out: str) -> Seat:
         InputError: the split has too few people, a judge cannot be loaded, or it knows somebody of the people.
     """
     dataset = open_dataset(comparison.judged)
-    docket = Docket(
-        dataset.uri,
-        dataset.manifest.content_hash,
-        comparison.size,
-        comparison.split,
-        comparison.people,
-        comparison.translations,
-    )
+    docket = Docket.of(dataset, comparison.size, comparison.split, comparison.people, comparison.translations)
     training = comparison.helpers.get("identity", "")
     judges = JudgeModels.of(comparison.expression_judge, comparison.identity_judge, training)
     strangers = {

@@ -17,9 +17,10 @@ import torch
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.evaluation import figures, report
 from stargan_ray.evaluation.filter_curves import curves_figure
-from stargan_ray.evaluation.generated import curves_against_truth, filter_against_truth, known_faces
+from stargan_ray.evaluation.generated import curves_against_truth, filter_against_truth
 from stargan_ray.evaluation.identity import verify
 from stargan_ray.evaluation.judging import Judges, Verdict, compare, judge, judge_real
+from stargan_ray.evaluation.known import known_faces
 from stargan_ray.evaluation.pairs import sample_pairs, split_gallery
 from stargan_ray.evaluation.translations import Faces, LatentGuide, Requests, balanced_targets, copies, translate
 from stargan_ray.methods.base import Translator

@@ -18,8 +18,8 @@ from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.calibration import Calibration, calibration_of, fit_calibration
 from stargan_ray.evaluation.embedder_page import AREAS, SHARES, charts, render
-from stargan_ray.evaluation.generated import shown_expressions
 from stargan_ray.evaluation.identity import pair_distances
+from stargan_ray.evaluation.known import shown_expressions
 from stargan_ray.evaluation.pairs import Pairs, sample_pairs
 from stargan_ray.evaluation.report import at, split_estimates
 from stargan_ray.evaluation.triplet_batches import RECIPE_THRESHOLD

@@ -106,6 +106,7 @@ def _facts(docket: Docket, model: LoadedModel, judges: JudgeModels, court: Court
             "content_hash": docket.content_hash,
             "split": docket.split,
             "people": len(set(court.probes.persons)),
+            "named": court.gallery is not None,
             "translations": len(court.requests),
         },
         "domains": list(court.domains),

@@ -16,9 +16,9 @@ from stargan_ray.data import storage
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.challenge import Values
 from stargan_ray.evaluation.intervals import Estimate, bootstrap_mean, proportion
+from stargan_ray.evaluation.judging import SHARES
 from stargan_ray.evaluation.report import at
 
-_SHARES = ("target_expression_accuracy", "rank1")
 _REQUEST = {"person": pa.types.is_string, "target": pa.types.is_integer}
 _NAMED = ("model.content_hash", "data.content_hash", "judges.expression", "judges.identity")
 
@@ -59,7 +59,7 @@ class Evaluation:
         found = {}
         for name, values in self.values.items():
             if (known := np.isfinite(values)).any():
-                measure = proportion if name in _SHARES else bootstrap_mean
+                measure = proportion if name in SHARES else bootstrap_mean
                 found[name] = measure(values[known], self.persons[known])
         return found
 

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from stargan_ray.data import storage
-from stargan_ray.data.shards import open_dataset
+from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.evaluation.evidence import Evidence, Judges, joined, look_at_translations
 from stargan_ray.evaluation.intensity import INTENSITIES
+from stargan_ray.evaluation.known import NAMELESS, PEOPLE, names_people
 from stargan_ray.evaluation.translations import BATCH, Faces, Guide, LatentGuide, ReferenceGuide, translate
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.block_pool import each_block
@@ -50,15 +51,26 @@ class Docket:
         data: URI of the data set whose people are translated.
         content_hash: of that data set.
         size: pixels.
-        split, people, translations: see ``Court.of``.
+        split: whose people are translated.
+        people: the first so many of them; of images where the split names nobody.
+        translations: how many.
     """
 
     data: str
     content_hash: str
     size: int
     split: str = "test"
-    people: int = 100
+    people: int = PEOPLE
     translations: int = 1_600
+
+    @staticmethod
+    def of(
+        dataset: Dataset, size: int, split: str, people: int | None = None, translations: int | None = None
+    ) -> Docket:
+        """Of an open data set; None = as many as are judged unless told."""
+        people = people or (PEOPLE if names_people(dataset, split) else NAMELESS)
+        content_hash = dataset.manifest.content_hash
+        return Docket(dataset.uri, content_hash, size, split, people, translations or Docket.translations)
 
     def court(self) -> Court:
         """Its faces and requests; those asked for last in this process are still there."""

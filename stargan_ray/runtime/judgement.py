@@ -16,9 +16,9 @@ from stargan_ray.evaluation.comparison import Judged
 from stargan_ray.evaluation.evidence import Evidence, FloatArray
 from stargan_ray.evaluation.expression import probabilities
 from stargan_ray.evaluation.frechet import by_domain
-from stargan_ray.evaluation.generated import known_faces
 from stargan_ray.evaluation.intensity import INTENSITIES, IntensityCurve
 from stargan_ray.evaluation.judging import Judges, Known, real_verdict, verdict
+from stargan_ray.evaluation.known import known_faces, names_people
 from stargan_ray.evaluation.pairs import split_gallery
 from stargan_ray.evaluation.translations import Faces, LatentGuide, Requests, balanced_targets, translate
 from stargan_ray.methods.base import Translator
@@ -35,25 +35,26 @@ class Court:
 
     Attributes:
         probes: faces that are translated.
-        gallery: other photos of the same people.
+        gallery: other photos of the same people; None where nobody is named.
         requests: which probe to which expression.
         domains: names of the expressions.
     """
 
     probes: Faces
-    gallery: Faces
+    gallery: Faces | None
     requests: Requests
     domains: tuple[str, ...]
 
     @staticmethod
-    def of(dataset: Dataset, size: int, *, split: str = "test", people: int = 100, translations: int = 1_600) -> Court:
+    def of(dataset: Dataset, size: int, *, split: str, people: int, translations: int) -> Court:
         """The first people of a split with their expressions: the true ones of a generated set, else the labels.
 
+        Where the split names nobody, each image is a person of its own, and the gallery None.
+
         Raises:
-            InputError: the split has no people with enough photos.
+            InputError: the split has no people with enough photos, or too few images.
         """
-        faces = known_faces(dataset, size, split, people)
-        probes, gallery = (faces.take(rows) for rows in split_gallery(faces.persons, GALLERY, seed=SEED))
+        probes, gallery = _seen_apart(known_faces(dataset, size, split, people), names_people(dataset, split))
         domains = dataset.manifest.domains
         return Court(
             probes, gallery, balanced_targets(probes.labels.numpy(), len(domains), translations, seed=SEED), domains
@@ -92,6 +93,16 @@ class Court:
                 f"{len(self.domains)} ({', '.join(self.domains)}): they must be the same in the same order"
             )
         return method
+
+
+def _seen_apart(faces: Faces, named: bool) -> tuple[Faces, Faces | None]:
+    """Faces to translate, and other photos of the same people, where there are any."""
+    if not named:
+        if len(set(faces.persons)) < 2:
+            raise InputError("a translation is told from other images: 2 or more with an expression are needed")
+        return faces, None
+    probes, gallery = split_gallery(faces.persons, GALLERY, seed=SEED)
+    return faces.take(probes), faces.take(gallery)
 
 
 @dataclass(frozen=True)
@@ -159,9 +170,10 @@ class Bench:
         persons, labels = self.court.probes.persons, self.court.probes.labels.numpy()
         names, sources = np.unique(persons), []
         for target in range(len(self.court.domains)):
-            mine = np.flatnonzero(persons == names[target % len(names)])
-            others = mine[labels[mine] != target]
-            sources.append(int(others[0] if len(others) else mine[0]))
+            turn = np.roll(names, -target)  # the next in turn who shows something else: of one photo each, not all do
+            sources.append(
+                next(int(row) for name in turn for row in np.flatnonzero((persons == name) & (labels != target)))
+            )
         return Requests(np.array(sources), np.arange(len(self.court.domains)))
 
     def pictures(self, model: LoadedModel) -> Tensor:

@@ -17,9 +17,9 @@ from stargan_ray.errors import InputError
 from stargan_ray.evaluation.diversity import diversity
 from stargan_ray.evaluation.feature_networks import FeatureNetworks
 from stargan_ray.evaluation.frechet import frechet_distance
-from stargan_ray.evaluation.generated import known_faces
 from stargan_ray.evaluation.intervals import Estimate, bootstrap_mean
 from stargan_ray.evaluation.kernel import kernel_distance
+from stargan_ray.evaluation.known import known_faces
 from stargan_ray.evaluation.translations import Faces
 from stargan_ray.methods.base import Translator
 from stargan_ray.runtime.block_pool import each_block

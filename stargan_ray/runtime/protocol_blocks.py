@@ -22,7 +22,7 @@ from stargan_ray.data.shards import Dataset
 from stargan_ray.data.units import write_table
 from stargan_ray.evaluation.diversity import pairwise_distances
 from stargan_ray.evaluation.feature_networks import FeatureNetworks
-from stargan_ray.evaluation.generated import known_faces
+from stargan_ray.evaluation.known import known_faces
 from stargan_ray.evaluation.translations import BATCH, Faces, LatentGuide, ReferenceGuide, Requests, translate
 from stargan_ray.methods.base import Target, Translator
 from stargan_ray.runtime.models import LoadedModel

@@ -75,7 +75,7 @@ class Job:
     expression_judge: str = ""
     identity_judge: str = ""
     split: str = "val"
-    people: int = 100
+    people: int | None = None
     translations: int = 800
     scheduler: Literal["asha", "median", "none"] = "asha"
     first_rung: float = 0.5
@@ -165,7 +165,7 @@ def open_task(job: Job) -> Task:
     storage.check_writable(uri)
     dataset = open_dataset(job.judged)
     size = job.search.recipe.data.size
-    docket = Docket(dataset.uri, dataset.manifest.content_hash, size, job.split, job.people, job.translations)
+    docket = Docket.of(dataset, size, job.split, job.people, job.translations)
     judges = None
     if job.translates:
         trainers = {**job.helpers, "checkpoint-choosing": job.judge}
@@ -223,7 +223,7 @@ def require_same(ledger: Ledger, job: Job, task: Task, more: Mapping[str, Any] =
         **more,
         "recipe": _fixed(job.search),
         "data": open_dataset(task.data).manifest.content_hash,
-        "judged": [task.docket.content_hash, job.split, job.people, job.translations],
+        "judged": [task.docket.content_hash, job.split, task.docket.people, job.translations],
         "judges": list(task.judges.hashes()) if task.judges else [],
         "rungs": list(task.rungs),
     }

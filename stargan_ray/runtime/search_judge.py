@@ -14,9 +14,9 @@ from stargan_ray.data import storage
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.evidence import look_at_faces
-from stargan_ray.evaluation.generated import known_faces
 from stargan_ray.evaluation.identity import verify
 from stargan_ray.evaluation.judging import Judges
+from stargan_ray.evaluation.known import known_faces
 from stargan_ray.evaluation.pairs import sample_pairs
 from stargan_ray.evaluation.verification import Album, invariance
 from stargan_ray.recipes.searches import OF_EMBEDDER

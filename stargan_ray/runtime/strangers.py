@@ -15,7 +15,7 @@ from stargan_ray.data.folds import seen_rows
 from stargan_ray.data.manifest import Manifest
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
-from stargan_ray.evaluation.generated import known_rows
+from stargan_ray.evaluation.known import known_rows
 from stargan_ray.runtime.examination import Docket
 
 # Sources whose identities are names: the same name is the same person wherever the set was ingested.
@@ -31,7 +31,7 @@ def require_strangers(dataset: Dataset, rows: npt.NDArray[np.int64], meta: Mappi
 
     Args:
         dataset: what is evaluated.
-        rows: (n,) positions in its index, each with an identity.
+        rows: (n,) positions in its index.
         meta: the model's.
 
     Returns:
@@ -58,7 +58,7 @@ def require_strangers(dataset: Dataset, rows: npt.NDArray[np.int64], meta: Mappi
         others = sorted(set(dataset.index["source"].take(rows).to_pylist()) - set(comparable))
         if others:
             unchecked.append(
-                f"people of the source {', '.join(others)} by name: the training data give none to compare"
+                f"people of the source {', '.join(others)} by name: the two sets give no names that can be compared"
             )
     if start := meta.get("init", {}):
         unchecked.append(f"the data of {start['from']}, from whose weights the training started")
@@ -83,19 +83,26 @@ def _opened(uri: str) -> tuple[Dataset | None, str]:
 
 
 def _trained_rows(training: Dataset, meta: Mapping[str, Any]) -> npt.NDArray[np.int64]:
-    """Positions of the rows that the model was trained on."""
-    data = from_json(meta["recipe"]).data
-    used = pc.and_(pc.equal(training.index["split"], "train"), pc.is_valid(training.index["identity"]))
+    """Positions of the rows that the model was trained on: of people, or of expressions."""
+    recipe = from_json(meta["recipe"])
+    data, column = recipe.data, "identity" if recipe.method.plan == "identities" else "expression"
+    used = pc.and_(pc.equal(training.index["split"], "train"), pc.is_valid(training.index[column]))
     used = pc.and_(used, seen_rows(training.index, data.folds, data.fold))
     return np.flatnonzero(used.to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
 def _comparable(dataset: Dataset, training: Dataset, meta: Mapping[str, Any]) -> tuple[str, ...]:
     """The sources of both whose identities can be compared by name."""
-    sources = set(dataset.index["source"].to_pylist()) & set(training.index["source"].to_pylist())
+    sources = _naming(dataset) & _naming(training)
     if _origins(dataset.manifest) & (_origins(training.manifest) | {str(meta.get("data_hash", ""))}):
         return tuple(sorted(sources))
     return tuple(sorted(sources & set(_NAMED)))
+
+
+def _naming(dataset: Dataset) -> set[str]:
+    """The sources that name anybody."""
+    named = dataset.index["source"].filter(pc.is_valid(dataset.index["identity"]))
+    return {str(source) for source in named.unique().to_pylist()}
 
 
 def _origins(manifest: Manifest) -> set[str]:
@@ -129,21 +136,22 @@ def _refuse_images(
         first = dataset.index["key"][int(rows[shared[0]])].as_py()
         raise InputError(
             f"{len(shared)} of the images to evaluate are in the train split of {training.uri}, which the model was "
-            f"trained on, the first is {first!r}: choose other --splits, or a data set of other images"
+            f"trained on, the first is {first!r}: choose other --splits, a data set of other images, or leave copies "
+            "out when both are ingested (--duplicates drop)"
         )
 
 
 def _people(dataset: Dataset, rows: npt.NDArray[np.int64], sources: tuple[str, ...]) -> set[tuple[str, str]]:
     index = dataset.index.select(["source", "identity"]).take(rows)
     pairs = zip(index["source"].to_pylist(), index["identity"].to_pylist(), strict=True)
-    return {(source, person) for source, person in pairs if source in sources}
+    return {(source, person) for source, person in pairs if source in sources and person is not None}
 
 
 def _own_train(dataset: Dataset, rows: npt.NDArray[np.int64]) -> list[str]:
     """A warning where people are in the train split of their own set, which the model may or may not have seen."""
     index = dataset.index
     trained = set(index["identity"].filter(pc.equal(index["split"], "train")).to_pylist()) - {None}
-    mine = set(index["identity"].take(rows).to_pylist())
+    mine = set(index["identity"].take(rows).to_pylist()) - {None}
     shared = len(mine & trained)
     return [f"{shared} of the {len(mine)} people are in the train split of {dataset.uri} too"] if shared else []
 

@@ -12,8 +12,19 @@ import torch
 import torch.nn.functional as F
 
 from stargan_ray.errors import InputError
+from stargan_ray.evaluation.evidence import joined, look_at_translations
 from stargan_ray.evaluation.intervals import is_above
-from stargan_ray.evaluation.judging import FIGURES, Judges, background_l1, compare, judge, judge_real
+from stargan_ray.evaluation.judging import (
+    FIGURES,
+    Judges,
+    Known,
+    background_l1,
+    compare,
+    judge,
+    judge_real,
+    real_verdict,
+    verdict,
+)
 from stargan_ray.evaluation.translations import Faces, copies, every_target
 
 PEOPLE, DOMAINS, SIZE = 6, 4, 8
@@ -110,6 +121,22 @@ def test_the_judges_on_real_images():
         "similarity_distance": 0,
         "similarity_cosine": 0,
     }
+
+
+def test_where_nobody_is_named_a_translation_is_told_from_other_photos_alone():
+    lone = SOURCES.take(np.arange(0, len(SOURCES), 2))  # one photo each
+    others = np.array([1, 0, 5, 2, 3, 4])
+    requests = every_target(lone.labels, DOMAINS)
+    known = Known.of(lone, None, JUDGES)
+
+    def judged(images):
+        return verdict(joined(list(look_at_translations(images, lone, requests, JUDGES))), requests, known)
+
+    copied = _values(judged(copies(lone, requests)))
+    assert (copied["rank1"], copied["tar"], copied["similarity_distance"]) == (1, 1, 0)
+    swapped = _values(judged([lone.take(others[requests.source]).images]))
+    assert (swapped["rank1"], swapped["tar"], swapped["similarity_distance"]) == (0, 0, 2)
+    assert _values(real_verdict(known)) == {"target_expression_accuracy": 1}
 
 
 def test_a_section_has_each_target_and_the_confusion():

@@ -216,7 +216,9 @@ def test_names_of_other_sources_are_nobodys_but_an_image_is_known_anywhere(model
     planted.write(tmp_path / "same-names", people_rows(5, 3, "test"))
     found = check(tmp_path / "same-names", ours)
     assert found["checked"][0].startswith("no image is among those of the train split")
-    assert found["unchecked"] == ["people of the source planted by name: the training data give none to compare"]
+    assert found["unchecked"] == [
+        "people of the source planted by name: the two sets give no names that can be compared"
+    ]
     known = [row._replace(key=row.key.replace("train", "test"), split="test") for row in people_rows(2, 1, "train")]
     planted.write(tmp_path / "same-images", people_rows(5, 3, "test", first=50) + known)
     with pytest.raises(InputError, match=r"^2 of the images to evaluate are in the train split .* 'test/0-0.png'"):

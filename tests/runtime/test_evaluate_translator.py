@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import planted
 import pyarrow.parquet as pq
 import pytest
 from forked import run_job
@@ -157,6 +158,48 @@ def test_who_trained_the_translator_or_a_judge_is_refused(place: Place, tmp_path
     with pytest.raises(InputError, match="of the people to evaluate are in the train split"):
         evaluate_translator(its_people, str(tmp_path / "out"), place.model(), told)
     assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+@pytest.fixture(scope="module")
+def nameless(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Faces in the manner of FER2013 and AffectNet: each has an expression, and none a name."""
+    rows = [
+        planted.row(f"{split}/{n}.png", expression=n % len(EXPRESSIONS), split=split)
+        for split, count in (("train", 32), ("val", 16), ("test", 40))
+        for n in range(count)
+    ]
+    folder = tmp_path_factory.mktemp("nameless")
+    planted.write(folder / "faces", rows, EXPRESSIONS)
+    return str(folder / "faces")
+
+
+def test_a_set_that_names_nobody_is_judged_against_the_sources(place: Place, nameless: str, tmp_path: Path) -> None:
+    docket = Docket.of(open_dataset(nameless), 32, "test", translations=90)
+    assert (docket.people, place.docket.people) == (1_600, 8)
+    report = evaluate_translator(docket, str(tmp_path), place.model(), place.judges)
+    assert report["data"]["people"] == 40
+    assert report["copy_input"]["rank1"] == report["copy_input"]["tar"] == 1
+    assert report["translator"]["rank1"] < 0.5, "an untrained translator keeps nobody"
+    assert "rank1" not in report["real"]
+    assert 0 < report["real"]["target_expression_accuracy"] < 1
+    assert "each image stands for itself" in (tmp_path / "evaluation.html").read_text()
+
+
+def test_an_image_that_a_model_learned_from_is_refused_without_a_name_too(
+    place: Place, nameless: str, tmp_path: Path
+) -> None:
+    dataset = open_dataset(nameless)
+    known = {"data_uri": dataset.uri, "data_hash": dataset.manifest.content_hash}
+    _save(tmp_path / "knows", recipe_for(StarGANv2(**NARROW), size=32), **known)  # type: ignore[arg-type]
+    knows = load_model(tmp_path / "knows")
+    with pytest.raises(InputError, match=r"^32 of the images to evaluate are in the train split of .*--duplicates"):
+        evaluate_translator(Docket.of(dataset, 32, "train"), str(tmp_path / "out"), knows, place.judges)
+    found = evaluate_translator(Docket.of(dataset, 32, "test"), str(tmp_path / "out"), knows, place.judges)
+    told = found["strangers"]["translator"]
+    assert told["checked"][0].startswith("no image is among those of the train split")
+    assert told["unchecked"] == [
+        "people of the source planted by name: the two sets give no names that can be compared"
+    ]
 
 
 def test_a_judge_that_is_no_judge_is_refused(place: Place, tmp_path: Path) -> None:

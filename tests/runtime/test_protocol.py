@@ -22,7 +22,7 @@ from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.frechet import frechet_distance
-from stargan_ray.evaluation.generated import known_faces
+from stargan_ray.evaluation.known import known_faces
 from stargan_ray.evaluation.report import split_estimates
 from stargan_ray.evaluation.translations import ReferenceGuide, Requests, latents, translate
 from stargan_ray.methods.expression import ExpressionMethod
