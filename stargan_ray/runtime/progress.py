@@ -7,19 +7,24 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column
+
+_FIRST_S, _EVERY_S = 10.0, 60.0  # in a log: the first line of a bar, and from one to the next
 
 Show = Callable[[int, Mapping[str, float]], None]
 
@@ -48,8 +53,28 @@ def interrupts(request_stop: Callable[[], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _Lines(Progress):
+    """For a log, which keeps whatever is printed: a line for each bar now and then instead of the bars."""
+
+    def __init__(self, *columns: ProgressColumn, **more: Any) -> None:
+        super().__init__(*columns, **more)
+        self._due: dict[TaskID, float] = {}  # seconds after a bar's start at which it is told of again
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        """Move a bar, and print where it stands if that was not done lately."""
+        super().update(task_id, **fields)
+        task = next(each for each in self.tasks if each.id == task_id)
+        if task.elapsed is None or task.elapsed < self._due.get(task_id, _FIRST_S) or task.finished:
+            return
+        self._due[task_id] = task.elapsed + _EVERY_S
+        left = "" if task.time_remaining is None else f", {timedelta(seconds=round(task.time_remaining))} left"
+        told = f"{task.description}: {task.completed:.0f} of {task.total:.0f}"
+        told += f" in {timedelta(seconds=round(task.elapsed))}{left}  {task.fields['said']}"
+        self.console.print(told.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
 def display(console: Console) -> Progress:
-    """Bars of steps with speed and losses, one for each run that is shown."""
+    """Bars of steps with speed and losses, one for each run that is shown; a line a minute of each in a log."""
     columns = (
         TextColumn("{task.description}", table_column=Column(max_width=24, no_wrap=True, overflow="ellipsis")),
         BarColumn(bar_width=12),
@@ -59,7 +84,7 @@ def display(console: Console) -> Progress:
         # What is said takes what width there is: in 80 columns it is cut, not the bar.
         TextColumn("{task.fields[said]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
-    return Progress(*columns, console=console, expand=True)
+    return (Progress if console.is_terminal else _Lines)(*columns, console=console, expand=True)
 
 
 def bar(progress: Progress, name: str, steps: int) -> Show:
