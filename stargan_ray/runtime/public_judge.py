@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from stargan_ray.config import DataConfig, Recipe, to_json
+from stargan_ray.data.dlib_files import RECOGNITION
 from stargan_ray.methods.identity_judge import IdentityJudgeMethod
 from stargan_ray.runtime import dlib_identity
 from stargan_ray.runtime.card import describe
@@ -29,7 +30,7 @@ def public_judge_model(device: torch.device) -> LoadedModel:
         "domains": [],
         "recipe": to_json(recipe),
         "licence": dlib_identity.LICENCE,
-        "pretrained": dlib_identity.WEIGHTS,
+        "pretrained": RECOGNITION,
     }
     return LoadedModel(
         method=method,

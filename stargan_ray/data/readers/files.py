@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, get_args
 
 from stargan_ray.data.decode import UndecodableError, Verify, brightness, check, crop
-from stargan_ray.data.face_detection import has_face, require_detector
+from stargan_ray.data.dlib_files import LANDMARKS, require_dlib, weights
+from stargan_ray.data.face_detection import face_chip, has_face
 from stargan_ray.data.locations import shown
 from stargan_ray.data.readers.names import domains_of
 from stargan_ray.data.schema import SPLITS, Row, Skipped
@@ -38,24 +39,34 @@ class Limits:
         verify: decode reads every image to its end; header is faster and believes what a JPEG or PNG with its end
             says of itself, so that damage within a JPEG is met only later, where it is decoded.
         faces: leave out images in which dlib finds no frontal face (extra judge); a core looks at about 100 a second.
+        chip: cut out the face that dlib finds, upright, with so many pixels a side, and leave out images without one;
+            0 = images stay as they are. For photos that are wider than the face, or faces that are not upright.
     """
 
     max_bytes: int = 20_000_000
     max_pixels: int = 64_000_000
     verify: Verify = "decode"
     faces: bool = False
+    chip: int = 0
 
     def __post_init__(self) -> None:
         if self.verify not in get_args(Verify):
             raise unknown("verify", self.verify, get_args(Verify))
+        if self.chip and not 16 <= self.chip <= 1024:
+            raise InputError(f"--limits.chip {self.chip}: allowed are 0 and 16 to 1024 pixels")
+        if self.chip:
+            require_dlib("--limits.chip")
+            weights(LANDMARKS, "--limits.chip")
         if self.faces:
-            require_detector()
+            require_dlib("--limits.faces")
 
     def told(self) -> dict[str, object]:
         """What names an ingest, as JSON values; what was once the only way is not mentioned."""
         told: dict[str, object] = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
         if self.verify != "decode":
             told["verify"] = self.verify
+        if self.chip:
+            told["chip"] = self.chip
         return told | {"faces": True} if self.faces else told
 
 
@@ -115,7 +126,11 @@ def row_of(
             return Skipped(entry.key, "almost black")
         if entry.box is not None:
             data = crop(data, entry.box)
-        if limits.faces and not has_face(data):
+        if limits.chip:
+            data = face_chip(data, limits.chip)
+        elif limits.faces and not has_face(data):
+            data = None
+        if data is None:
             return Skipped(entry.key, "no face found")
     except UndecodableError as error:
         return Skipped(entry.key, error.reason)
