@@ -28,9 +28,14 @@ def axes_grid(rows: int, columns: int, width: float, height: float) -> tuple[Any
 def saved(figure: Any, kind: str) -> bytes:
     """The bytes of a figure as ``svg`` or ``png``; the same figure gives the same bytes."""
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.BytesIO()
-    # A date would differ every time, and so would the names within an SVG without a fixed salt.
-    with rc_context({"svg.hashsalt": "stargan-ray"}):
-        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    if kind == "svg":
+        figure.set_dpi(150)  # of the pictures in it
+        # A date would differ every time, and so would the names within an SVG without a fixed salt.
+        with rc_context({"svg.hashsalt": "stargan-ray"}):
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # savefig draws everything twice
+    else:
+        figure.savefig(buffer, format=kind, dpi=150)
     return buffer.getvalue()
