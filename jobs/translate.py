@@ -6,6 +6,7 @@
     python jobs/translate.py --model $M --input face.jpg --target fear --reference afraid.jpg --out out
     python jobs/translate.py --model $M --input s3://bucket/photos --target anger --intensity 0.5 --out out
     python jobs/translate.py --model $M --input face.jpg --target fear --toward happiness --share 0.3 --out out
+    python jobs/translate.py --model $M --input party.jpg --target happiness --chip --out out
     python jobs/translate.py --model $M --input data/faces --dataset --parallel 4 --out s3://bucket/translated
 
 Pictures are PNG at the model's size; translations.json says where each comes from. With --dataset the result is a data
@@ -25,7 +26,7 @@ from stargan_ray.runtime import cli
 from stargan_ray.runtime.defaults import ALL
 from stargan_ray.runtime.request import Request
 
-_FILES_ONLY = ("reference", "source_label", "toward", "toward_reference")
+_FILES_ONLY = ("reference", "source_label", "toward", "toward_reference", "chip")
 _DATASET_ONLY = ("include_own", "overwrite")
 
 

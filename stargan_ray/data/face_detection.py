@@ -11,13 +11,23 @@ import numpy as np
 from PIL import Image
 
 from stargan_ray.data.decode import whole
-from stargan_ray.data.dlib_files import LANDMARKS, weights
+from stargan_ray.data.dlib_files import LANDMARKS, require_dlib, weights
 
 _LEAST, _MOST = 256, 640  # pixels of the longer side at which it looks: its faces have 80 or more
 # Of the detector's score. At its own 0 it finds 77 % of FER2013's faces of 48 pixels, here 84 %, and 99.5 % of LFW's;
 # of 200 images of noise it took none for a face, at −0.5 two.
 _SURE_ENOUGH = -0.3
 _PADDING = 0.25  # of a chip around the face, as dlib cuts them for its own networks
+
+
+def require_chips(asked: str) -> None:
+    """Check that faces can be cut out, before files are read; ``asked`` is what needs it, for the error.
+
+    Raises:
+        InputError: dlib or its weights are not installed.
+    """
+    require_dlib(asked)
+    weights(LANDMARKS, asked)
 
 
 def has_face(data: bytes) -> bool:
@@ -85,4 +95,4 @@ def _landmarks() -> Any:
     """Likewise."""
     import dlib
 
-    return dlib.shape_predictor(str(weights(LANDMARKS, "--limits.chip")))
+    return dlib.shape_predictor(str(weights(LANDMARKS, "a chip")))

@@ -20,6 +20,8 @@ class Request:
             ``toward_reference``.
         toward_reference: path or URI of an image whose style is interpolated towards; empty = a drawn style.
         share: of the second: 0 = the target alone, 1 = the second alone. It matters with a second only.
+        chip: whether the face that dlib finds is cut out, upright, and translated in place of the whole photo, as
+            ``jobs/ingest.py --limits.chip`` does (extra judge); references likewise.
     """
 
     target: str
@@ -30,6 +32,7 @@ class Request:
     toward: str = ""
     toward_reference: str = ""
     share: float = 0.5
+    chip: bool = False
 
     @property
     def interpolates(self) -> bool:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stargan_ray.data import storage
 from stargan_ray.data.decode import UndecodableError
+from stargan_ray.data.face_detection import face_chip, require_chips
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.figures import sample_grid
 from stargan_ray.methods.base import Target
@@ -87,6 +88,8 @@ class _Work:
             raise InputError(f"intensity = {request.intensity}: allowed is 0 to 1")
         wanted = model.domains if request.target == ALL else (request.target,)
         self.targets = {name: require_domain(model, "target", name, ALL) for name in wanted}
+        if request.chip:
+            require_chips("--chip")
         if request.source_label:
             require_domain(model, "source label", request.source_label)
         self.model, self.request, self.out = model, request, out
@@ -104,14 +107,21 @@ class _Work:
         if not where:
             return None
         try:
-            return read_image(storage.read_bytes(where), self.model.size).to(self.device)
+            return self._pixels(storage.read_bytes(where))
         except UndecodableError as error:
             raise InputError(f"reference {where}: {error}") from error
+
+    def _pixels(self, data: bytes) -> Tensor:
+        """An image (1, 3, H, W) in [-1, 1], or the face that is found in it."""
+        found = face_chip(data, self.model.size) if self.request.chip else data
+        if found is None:
+            raise UndecodableError("no face found")
+        return read_image(found, self.model.size).to(self.device)
 
     def translate(self, image: SourceImage) -> None:
         """One image to every target, or a line that says why not."""
         try:
-            pixels = read_image(image.read(), self.model.size).to(self.device)
+            pixels = self._pixels(image.read())
         except UndecodableError as error:
             self.outcome.skipped.append({"input": image.key, "reason": error.reason})
             return

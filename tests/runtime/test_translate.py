@@ -18,6 +18,8 @@ from PIL import Image
 from tiny_models import DOMAINS, TinyModels
 
 from stargan_ray.data import storage
+from stargan_ray.data.face_detection import face_chip
+from stargan_ray.data.faces import FacesConfig, generate
 from stargan_ray.data.readers.folder import FolderConfig, read_folder
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Target, Translator
@@ -87,6 +89,7 @@ def test_a_folder_with_corrupt_files(model: LoadedModel, faces: Path, tmp_path: 
         "toward": "",
         "toward_reference": "",
         "share": 0.5,
+        "chip": False,
     }
     assert lineage["translations"] == outcome.written
     assert lineage["skipped"] == outcome.skipped
@@ -163,6 +166,28 @@ def test_a_reference_gives_the_style(model: LoadedModel, faces: Path, tmp_path: 
     assert outputs(translate_files(model, str(faces), other, tmp_path / "b"), tmp_path / "b") == first
     drawn = outputs(translate_files(model, str(faces), Request("happiness"), tmp_path / "c"), tmp_path / "c")
     assert all(drawn[key] != first[key] for key in first)
+
+
+def test_the_face_of_a_photo_is_translated_in_place_of_all_of_it(model: LoadedModel, tmp_path: Path) -> None:
+    ((row, _),) = generate(FacesConfig(people=1, images_per_person=1, size=160), 0, 1)
+    photo = Image.new("RGB", (500, 400), (90, 120, 90))
+    photo.paste(Image.open(io.BytesIO(row.image)), (300, 200))
+    (photos := tmp_path / "photos").mkdir()
+    photo.save(photos / "party.png")
+    picture(1).save(photos / "wall.png")
+    asked = replace(HAPPY, chip=True)
+    found = translate_files(model, str(photos), asked, tmp_path / "a")
+    assert found.skipped == [{"input": "wall.png", "reason": "no face found"}]
+    chip = face_chip((photos / "party.png").read_bytes(), model.size)
+    assert chip is not None
+    (tmp_path / "party.png").write_bytes(chip)  # of the same name, by which a style is drawn
+    by_hand = translate_files(model, str(tmp_path / "party.png"), HAPPY, tmp_path / "b")
+    made = outputs(found, tmp_path / "a")["party.png"]
+    assert made == outputs(by_hand, tmp_path / "b")["party.png"]
+    whole = translate_files(model, str(photos / "party.png"), HAPPY, tmp_path / "c")
+    assert made != outputs(whole, tmp_path / "c")["party.png"]
+    with pytest.raises(InputError, match=r"^reference .*wall.png: no face found$"):
+        translate_files(model, str(photos), replace(asked, reference=str(photos / "wall.png")), tmp_path / "d")
 
 
 def test_two_targets_are_interpolated(model: LoadedModel, faces: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, get_args
 
 from stargan_ray.data.decode import UndecodableError, Verify, brightness, check, crop
-from stargan_ray.data.dlib_files import LANDMARKS, require_dlib, weights
-from stargan_ray.data.face_detection import face_chip, has_face
+from stargan_ray.data.dlib_files import require_dlib
+from stargan_ray.data.face_detection import face_chip, has_face, require_chips
 from stargan_ray.data.locations import shown
 from stargan_ray.data.readers.names import domains_of
 from stargan_ray.data.schema import SPLITS, Row, Skipped
@@ -55,8 +55,7 @@ class Limits:
         if self.chip and not 16 <= self.chip <= 1024:
             raise InputError(f"--limits.chip {self.chip}: allowed are 0 and 16 to 1024 pixels")
         if self.chip:
-            require_dlib("--limits.chip")
-            weights(LANDMARKS, "--limits.chip")
+            require_chips("--limits.chip")
         if self.faces:
             require_dlib("--limits.faces")
 
