@@ -25,7 +25,7 @@ from stargan_ray.evaluation.comparison_page import markdown, noise_markdown, ren
 from stargan_ray.evaluation.figures import sample_grid
 from stargan_ray.evaluation.report import split_estimates
 from stargan_ray.runtime import launch
-from stargan_ray.runtime.comparison_runs import Comparison, Seat, each_run, judge_model, open_seat
+from stargan_ray.runtime.comparison_runs import Comparison, Seat, each_run, judge_model, judging, open_seat
 from stargan_ray.runtime.judges import refuse_trainers
 from stargan_ray.runtime.lineage import commit
 from stargan_ray.runtime.noise_study import NoiseStudy, noise_points
@@ -101,7 +101,9 @@ def compare(
         found = tuple(judged[key] for key in runs if key[0] == recipe.name and key in judged)
         if found:
             rows.append(Row(recipe.name, found))
-    rows += [Row(name, (judge_model(where, seat, {"run": where}),)) for name, where in comparison.models.items()]
+    for name, where in comparison.models.items():
+        with judging(name, progress, stop) as on_judged:
+            rows.append(Row(name, (judge_model(where, seat, {"run": where}, on_judged),)))
     if not judged and not comparison.models:
         raise InputError(f"no run could be judged: {next(iter(failed.values()), '')}")
     points: list[NoisePoint] = []

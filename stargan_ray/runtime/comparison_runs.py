@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,9 +24,11 @@ from stargan_ray.runtime.examination import Docket, examination_of, examine
 from stargan_ray.runtime.judgement import Bench
 from stargan_ray.runtime.judges import JudgeModels
 from stargan_ray.runtime.models import LoadedModel, load_model, own_networks
-from stargan_ray.runtime.progress import pulse
+from stargan_ray.runtime.progress import counting
 from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.strangers import require_judged_strangers
+
+OnJudged = Callable[[int, int], None]  # told of (new translations, all)
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,8 @@ def each_run(
         if stop.is_set():
             raise KeyboardInterrupt
         seconds = _trained(run, progress, stop)
-        with pulse(progress, f"judge {run.name}"):
-            return _judge(run, seat, seconds)
+        with judging(run.name, progress, stop) as on_judged:
+            return _judge(run, seat, seconds, on_judged)
 
     with ThreadPoolExecutor(parallel, thread_name_prefix="compare") as pool:
         pending: dict[Future[Judged], tuple[str, int]] = {pool.submit(work, run): key for key, run in runs.items()}
@@ -161,6 +164,19 @@ def each_run(
                     stop.set()  # a fault of ours: the others end with a checkpoint, and it is shown
                     raise
     return judged, failed
+
+
+@contextlib.contextmanager
+def judging(name: str, progress: Progress, stop: threading.Event) -> Iterator[OnJudged]:
+    """A bar of what is judged, which may end after any block: what was seen until then is stored."""
+    with counting(f"judge {name}", progress) as on_new:
+
+        def show(new: int, total: int) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            on_new(new, total)
+
+        yield show
 
 
 def _trained(run: Run, progress: Progress, stop: threading.Event) -> float:
@@ -183,7 +199,7 @@ def _finished(run: Run) -> bool:
     return bool(names) and int(names[-1].removeprefix("step-")) >= run.recipe.train.steps
 
 
-def _judge(run: Run, seat: Seat, seconds: float) -> Judged:
+def _judge(run: Run, seat: Seat, seconds: float, on_judged: OnJudged) -> Judged:
     model = load_model(run.uri)
     train, batch = run.recipe.train, run.recipe.data.shape.batch
     parameters = sum(p.numel() for network in own_networks(model).values() for p in network.parameters())
@@ -197,10 +213,10 @@ def _judge(run: Run, seat: Seat, seconds: float) -> Judged:
         "parameters_m": parameters / 1e6,
         "content_hash": model.content_hash,
     }
-    return _judged(model, seat, facts)
+    return _judged(model, seat, facts, on_judged)
 
 
-def judge_model(where: str, seat: Seat, facts: Mapping[str, Any]) -> Judged:
+def judge_model(where: str, seat: Seat, facts: Mapping[str, Any], on_judged: OnJudged) -> Judged:
     """A translator that is trained already before the judges.
 
     Raises:
@@ -210,10 +226,11 @@ def judge_model(where: str, seat: Seat, facts: Mapping[str, Any]) -> Judged:
     model = load_model(where)
     if model.size != seat.docket.size:
         raise InputError(f"{where} makes images of {model.size} pixels: the others make {seat.docket.size}")
-    return _judged(model, seat, {**facts, "content_hash": model.content_hash})
+    return _judged(model, seat, {**facts, "content_hash": model.content_hash}, on_judged)
 
 
-def _judged(model: LoadedModel, seat: Seat, facts: Mapping[str, Any]) -> Judged:
+def _judged(model: LoadedModel, seat: Seat, facts: Mapping[str, Any], on_judged: OnJudged) -> Judged:
     require_judged_strangers(seat.docket, model.meta)
     examination = examination_of(model, seat.bench.court, seat.docket, seat.judges, seat.folder)
-    return replace(seat.bench.judged(examine(examination, model=model), facts), pictures=seat.bench.pictures(model))
+    findings = examine(examination, on_done=on_judged, model=model)
+    return replace(seat.bench.judged(findings, facts), pictures=seat.bench.pictures(model))
