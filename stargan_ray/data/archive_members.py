@@ -46,7 +46,7 @@ def open_member(uri: str, modified: int, offset: int, size: int) -> BinaryIO:
     Args:
         uri: The archive.
         modified: Of the archive, ns.
-        offset: Of the member, from :attr:`Archive.offsets`.
+        offset: Of the member, from :meth:`Archive.offset`.
         size: Its bytes.
 
     Raises:

@@ -46,13 +46,27 @@ class Archive:
 
     uri: str
     modified: int  # ns
-    folders: dict[tuple[str, ...], dict[str, Listed]] = field(default_factory=lambda: {(): {}})
-    offsets: dict[tuple[str, ...], int] = field(default_factory=dict)  # where a member is, for open_member
+    # Of each folder its names: with size and offset those of members, without those of folders. There are millions, and
+    # a driver holds them all: hence nothing larger.
+    folders: dict[tuple[str, ...], dict[str, tuple[int, int] | None]] = field(default_factory=lambda: {(): {}})
     refused: list[tuple[str, str]] = field(default_factory=list)  # name, reason
 
     def list(self, folder: tuple[str, ...]) -> list[Listed]:
         """What lies directly in a folder, sorted by name; empty when there is no such folder."""
-        return sorted(self.folders.get(folder, {}).values(), key=lambda listed: listed.name)
+        return [
+            Listed(name, member is None, None if member is None else member[0], self.modified)
+            for name, member in sorted(self.folders.get(folder, {}).items())
+        ]
+
+    def offset(self, *path: str) -> int:
+        """Where a member is, for ``open_member``."""
+        member = self._member(path)
+        assert member is not None, f"no member is at {path}"
+        return member[1]
+
+    def _member(self, path: tuple[str, ...]) -> tuple[int, int] | None:
+        """Size and offset of what is at a path; None where nothing or a folder is."""
+        return self.folders.get(path[:-1], {}).get(path[-1])
 
     def _add(self, name: str, reason: str | None, size: int, offset: int) -> None:
         """Take a member in, unless there is a reason not to."""
@@ -61,18 +75,17 @@ class Archive:
             reason = "path leads out of the archive"
         elif len(name) > _LONGEST_NAME:
             reason = "name too long"
-        elif parts in self.offsets:
+        elif parts and self._member(parts) is not None:
             reason = reason or "named twice"
         if reason is not None or not parts:
             self.refused.append((shown(name[:_LONGEST_NAME]), reason or "name is empty"))
             return
-        self.offsets[parts] = offset
-        self.folders.setdefault(parts[:-1], {})[parts[-1]] = Listed(parts[-1], False, size, self.modified)
+        self.folders.setdefault(parts[:-1], {})[parts[-1]] = size, offset
         for depth in range(len(parts) - 1, 0, -1):
             above = self.folders.setdefault(parts[: depth - 1], {})
             if parts[depth - 1] in above:
                 break
-            above[parts[depth - 1]] = Listed(parts[depth - 1], True, None, self.modified)
+            above[parts[depth - 1]] = None
 
 
 def _parts(name: str) -> tuple[str, ...] | None:

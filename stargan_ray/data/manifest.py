@@ -162,8 +162,18 @@ def describe(
         skipped=dict(sorted(skipped.items())),
         content_hash=content_hash(index, domains),
         shards=tuple(shards),
-        duplicates=index.num_rows - pc.count_distinct(index.column("content_hash")).as_py(),
+        duplicates=repeated(index.column("content_hash")),
     )
+
+
+def repeated(texts: pa.ChunkedArray) -> int:
+    """How many of these texts equal an earlier one. By sorting: a table of hashes takes 240 bytes a row."""
+    order = pc.sort_indices(texts)
+    count = 0
+    for start in range(0, len(order) - 1, _AT_A_TIME):
+        some = texts.take(order[start : start + _AT_A_TIME + 1]).combine_chunks()
+        count += pc.sum(pc.equal(some[1:], some[:-1])).as_py()
+    return count
 
 
 def counts(index: pa.Table, *columns: str) -> dict[tuple[Any, ...], int]:

@@ -66,7 +66,7 @@ class Tree:
     def file(self, folder: Sequence[str], listed: Listed) -> File:
         """Where the bytes of something listed in a folder are."""
         if self.archive is not None:
-            offset = self.archive.offsets[(*self.folder, *folder, listed.name)]
+            offset = self.archive.offset(*self.folder, *folder, listed.name)
             return File(self.root, listed.size or 0, listed.modified, offset)
         uri = storage.join(self.root, *self.folder, *folder, listed.name)
         return File(uri, listed.size or 0, listed.modified)

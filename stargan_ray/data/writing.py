@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stargan_ray.data import storage
-from stargan_ray.data.manifest import Manifest, Shard, content_hash, counts, describe
+from stargan_ray.data.manifest import Manifest, Shard, content_hash, counts, describe, repeated
 from stargan_ray.data.schema import INDEX_SCHEMA, SPLITS
 from stargan_ray.data.units import Source, Task, Written, write_table, write_unit
 from stargan_ray.errors import InputError
@@ -174,7 +173,7 @@ def _check_usable(uri: str, source: Source, index: pa.Table, reasons: Mapping[st
     dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none skipped"
     if index.num_rows == 0:
         raise InputError(f"nothing usable was found for {uri} ({dropped}): check the path and the layout")
-    if pc.count_distinct(index.column("key")).as_py() < index.num_rows:
+    if repeated(index.column("key")):
         twice = sorted(key for (key,), count in counts(index, "key").items() if count > 1)
         raise InputError(f"{len(twice)} keys are used by several rows, the first is {twice[0]!r}: make them unique")
     if not source.every_domain:

@@ -44,7 +44,7 @@ class ZipMembers:
         """The bytes of the member that begins at an offset, or None where they are not those that were listed.
 
         Args:
-            offset: From :attr:`Archive.offsets`.
+            offset: From :meth:`Archive.offset`.
             size: Its bytes; no more than one beyond them is ever unpacked.
         """
         place = int(np.searchsorted(self._offsets, offset))

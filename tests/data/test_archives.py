@@ -31,7 +31,12 @@ def listed(path: Path) -> Archive:
 
 
 def names(archive: Archive) -> set[str]:
-    return {"/".join(parts) for parts in archive.offsets}
+    return {
+        "/".join((*folder, name))
+        for folder, names in archive.folders.items()
+        for name, m in names.items()
+        if m is not None
+    }
 
 
 def make_zip(path: Path, files: dict[str, bytes]) -> Path:
@@ -103,7 +108,7 @@ def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, suffix: str) -> 
         "good.jpg": "named twice",
         "n" * 1024: "name too long",
     }
-    assert list(read_members(str(path), 0, [(archive.offsets["good.jpg",], 4)])) == [b"good"]
+    assert list(read_members(str(path), 0, [(archive.offset("good.jpg"), 4)])) == [b"good"]
 
 
 def test_what_is_refused_of_a_zip(tmp_path: Path) -> None:
@@ -133,7 +138,7 @@ def test_what_is_refused_of_a_zip(tmp_path: Path) -> None:
         "good": "named twice",
         "rare": "unknown compression",
     }
-    assert list(read_members(str(path), 0, [(archive.offsets["good",], 5)])) == [b"first"]
+    assert list(read_members(str(path), 0, [(archive.offset("good"), 5)])) == [b"first"]
 
 
 def test_bombs_are_refused_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +190,7 @@ def test_damage_is_one_line_or_one_member(tmp_path: Path, kind: str) -> None:
     else:
         make_tar(path, [(tarfile.TarInfo(name), data) for name, data in files.items()])
     archive = listed(path)
-    places = [(archive.offsets[name,], 5000) for name in sorted(files, reverse=True)]
+    places = [(archive.offset(name), 5000) for name in sorted(files, reverse=True)]
     assert list(read_members(str(path), 0, places)) == [files[name] for name in sorted(files, reverse=True)]
     with open_member(str(path), 0, *places[0]) as stream:
         stream.seek(4000)
@@ -255,7 +260,7 @@ def test_units_in_the_order_of_a_packed_archive_go_through_it_once(
     noise = np.random.default_rng(0).integers(0, 256, (40, 24_000), dtype=np.uint8)  # more than a buffer
     path = tmp_path / "a.tar.gz"
     make_tar(path, [(tarfile.TarInfo(f"{n:02d}.jpg"), data.tobytes()) for n, data in enumerate(noise)])
-    offsets = listed(path).offsets
+    offset = listed(path).offset
     opened, back = [], []
 
     def watched(uri: str) -> Watched:
@@ -266,9 +271,9 @@ def test_units_in_the_order_of_a_packed_archive_go_through_it_once(
     monkeypatch.setattr(archive_members, "_LOOK_BACK", 1 << 15)
     archive_members._packed.cache_clear()
     for start in range(0, 40, 4):
-        places = [(offsets[f"{n:02d}.jpg",], 24_000) for n in range(start, start + 4)]
+        places = [(offset(f"{n:02d}.jpg"), 24_000) for n in range(start, start + 4)]
         assert list(read_members(str(path), 0, places)) == [noise[n].tobytes() for n in range(start, start + 4)]
     assert (len(opened), back) == (1, [])
-    assert list(read_members(str(path), 0, [(offsets["01.jpg",], 24_000)])) == [noise[1].tobytes()]
+    assert list(read_members(str(path), 0, [(offset("01.jpg"), 24_000)])) == [noise[1].tobytes()]
     assert (len(opened), len(back)) == (1, 1)  # a unit that comes again, as after a kill
     archive_members._packed.cache_clear()

@@ -30,6 +30,7 @@ from stargan_ray.methods.stargan_v2_id import StarGANv2Identity
 from stargan_ray.recipes import recipe_named
 from stargan_ray.runtime.compare import COPY_INPUT, REAL, Compared, compare
 from stargan_ray.runtime.comparison_runs import Comparison
+from stargan_ray.runtime.examination import Examination
 from stargan_ray.runtime.noise_study import NoiseStudy
 from stargan_ray.runtime.progress import display
 from stargan_ray.runtime.table_two import AugmentationStudy
@@ -149,6 +150,29 @@ def test_label_noise_a_model_of_ones_own_and_table_two_come_from_the_same_comman
     assert page.count("<figure>") == 3
     for name in ("comparison.md", "comparison.csv", "table-two.csv", "noise.svg", "trade-off.svg", "grid.png"):
         assert (tmp_path / "out" / name).stat().st_size
+
+
+def test_what_is_stopped_while_it_is_judged_ends_after_the_block_and_goes_on_behind_it(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, written = threading.Event(), list[int]()
+    real_write = Examination.write
+
+    def asked_to_end_in_the_first(self: Examination, start: int, tool: Any) -> None:
+        real_write(self, start, tool)
+        written.append(start)
+        asked.set()
+
+    monkeypatch.setattr(Examination, "write", asked_to_end_in_the_first)
+    comparison = place.comparison(PLAIN)  # trained by the first test
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    with display(Console(quiet=True)) as progress, pytest.raises(KeyboardInterrupt):
+        compare(comparison, str(tmp_path / "out"), parallel=1, progress=progress, stop=asked)
+    assert written == [0]
+    done = _run(comparison, tmp_path / "out", monkeypatch)
+    assert written == [0, 1, 2, 3, 4, 5]
+    assert [row.name for row in done.rows] == [COPY_INPUT, REAL, "plain"]
 
 
 def test_what_is_stopped_begins_nothing_new(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

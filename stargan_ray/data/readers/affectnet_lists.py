@@ -93,10 +93,7 @@ def _add(
     if image is None:
         layout.skip(path, "missing")
         return
-    before = len(layout.entries)
-    layout.take(images, parts[:-1], image, split=split, domain=expression, key=path)
-    if box is not None and len(layout.entries) > before:
-        layout.entries[-1] = layout.entries[-1]._replace(box=box)
+    layout.take(images, parts[:-1], image, split=split, domain=expression, key=path, box=box)
 
 
 def _box(row: dict[str, str]) -> tuple[int, int, int, int] | None:

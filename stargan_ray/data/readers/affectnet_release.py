@@ -11,11 +11,13 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from stargan_ray.data.readers.affectnet_lists import expression_or_reason
-from stargan_ray.data.readers.files import Entry, Layout, Limits, cut, row_of
+from stargan_ray.data.readers.entries import Packed
+from stargan_ray.data.readers.files import Layout, Limits, cut, row_of
 from stargan_ray.data.schema import EXPRESSIONS, Row, Skipped
 from stargan_ray.data.trees import File, Tree, read_files
 
@@ -28,7 +30,7 @@ class AnnotatedUnit:
     """Some images and the file with the label of each."""
 
     number: int
-    entries: tuple[Entry, ...]
+    entries: Packed
     labels: tuple[File, ...]
     limits: Limits
 
@@ -40,10 +42,11 @@ class AnnotatedUnit:
 
     def produce(self) -> Iterator[Row | Skipped]:
         """A row for every usable image with an expression, a reason for every other."""
-        small = [entry.file for entry in self.entries if entry.file.size <= self.limits.max_bytes]
+        entries = list(self.entries)
+        small = [entry.file for entry in entries if entry.file.size <= self.limits.max_bytes]
         contents = read_files([*self.labels, *small])  # together: an archive may be gone through once only
         told = [_label(next(contents)) for _ in self.labels]
-        for entry, (expression, reason) in zip(self.entries, told, strict=True):
+        for entry, (expression, reason) in zip(entries, told, strict=True):
             data = next(contents) if entry.file.size <= self.limits.max_bytes else None
             if expression is None:
                 yield Skipped(entry.key, reason)
@@ -96,6 +99,7 @@ def release_units(tree: Tree, limits: Limits, shard_rows: int) -> tuple[tuple[An
                 continue
             layout.take(tree, (name, "images"), image, split=_SETS[name])
             labels[f"{name}/images/{image.name}"] = tree.file((name, "annotations"), label)
-        for entries in cut(layout.entries[first:], shard_rows):
-            units.append(AnnotatedUnit(len(units), entries, tuple(labels[e.key] for e in entries), limits))
+        for entries in cut(islice(layout.entries, first, None), shard_rows):
+            told = tuple(labels[e.key] for e in entries)
+            units.append(AnnotatedUnit(len(units), Packed.of(entries), told, limits))
     return tuple(units), layout

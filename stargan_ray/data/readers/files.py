@@ -10,18 +10,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, get_args
+from typing import get_args
 
 from stargan_ray.data.decode import UndecodableError, Verify, brightness, check, crop
 from stargan_ray.data.dlib_files import require_dlib
 from stargan_ray.data.face_detection import face_chip, has_face, require_chips
 from stargan_ray.data.locations import shown
+from stargan_ray.data.readers.entries import Entries, Entry, Packed
 from stargan_ray.data.readers.names import domains_of
 from stargan_ray.data.schema import SPLITS, Row, Skipped
 from stargan_ray.data.storage import Listed
-from stargan_ray.data.trees import File, Tree, read_files
+from stargan_ray.data.trees import Tree, read_files
 from stargan_ray.data.units import SHARD_ROWS, Source
 from stargan_ray.errors import InputError, unknown
 
@@ -69,28 +70,13 @@ class Limits:
         return told | {"faces": True} if self.faces else told
 
 
-class Entry(NamedTuple):
-    """A file to take over, and what the layout says of it."""
-
-    key: str
-    file: File
-    split: str
-    domain: str | None  # as the source spells it
-    identity: str | None
-    box: tuple[int, int, int, int] | None = None  # left, top, width, height in pixels: take only this part
-
-    def told(self) -> list[object]:
-        """All that the row depends on, as JSON values."""
-        return [self.key, self.split, self.domain, self.identity, self.box, *self.file]
-
-
 @dataclass(frozen=True)
 class FilesUnit:
     """Some files of one split."""
 
     number: int
     reader: str
-    entries: tuple[Entry, ...]
+    entries: Packed
     expressions: tuple[int | None, ...]  # of the entries
     limits: Limits
     darkest: float = 0.0  # images with a lower mean grey value, of 255, are skipped
@@ -104,9 +90,10 @@ class FilesUnit:
 
     def produce(self) -> Iterator[Row | Skipped]:
         """A row for every usable file, a reason for every other."""
-        small = [entry.file for entry in self.entries if entry.file.size <= self.limits.max_bytes]
+        entries = list(self.entries)
+        small = [entry.file for entry in entries if entry.file.size <= self.limits.max_bytes]
         contents = read_files(small)
-        for entry, expression in zip(self.entries, self.expressions, strict=True):
+        for entry, expression in zip(entries, self.expressions, strict=True):
             if entry.file.size > self.limits.max_bytes:
                 yield Skipped(entry.key, "oversized")
             else:
@@ -140,7 +127,7 @@ def row_of(
 class Layout:
     """What a reader found, while it looks around."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: Entries = field(default_factory=Entries)
     skipped: list[Skipped] = field(default_factory=list)
     domains: set[str] = field(default_factory=set)  # also of folders that turned out empty
     notes: list[str] = field(default_factory=list)
@@ -156,6 +143,7 @@ class Layout:
         domain: str | None = None,
         identity: str | None = None,
         key: str | None = None,
+        box: tuple[int, int, int, int] | None = None,
     ) -> None:
         """Take over a file that was listed in a folder of the tree, if its name is that of an image."""
         key = "/".join((*folder, listed.name)) if key is None else key
@@ -164,7 +152,7 @@ class Layout:
         elif listed.folder or not is_image(listed.name):
             self.skip(key, "not an image")
         else:
-            self.add(Entry(key, tree.file(folder, listed), split, domain, identity), listed)
+            self.add(Entry(key, tree.file(folder, listed), split, domain, identity, box), listed)
 
     def add(self, entry: Entry, listed: Listed | None) -> None:
         """Take a file over, or note why not; ``listed`` is None for a file that is not there."""
@@ -188,10 +176,11 @@ class Layout:
             InputError: Naming the first domain that is missing.
         """
         domains, index = domains_of(self.domains)
-        present = {(entry.split, index[entry.domain]) for entry in self.entries if entry.domain is not None}
+        splits = {(entry.split, entry.domain) for entry in self.entries}
+        present = {(split, index[domain]) for split, domain in splits if domain is not None}
         for split in ("train", "val"):
             absent = [name for number, name in enumerate(domains) if (split, number) not in present]
-            if absent and (split == "train" or any(entry.split == split for entry in self.entries)):
+            if absent and (split == "train" or any(other == split for other, _ in splits)):
                 raise InputError(
                     f"{where}: domain {absent[0]!r} has no image in {split}: add some, or pass --allow-missing"
                 )
@@ -219,9 +208,10 @@ class Layout:
             )
         units: list[FilesUnit] = []
         for split in SPLITS:
-            for entries in cut([entry for entry in self.entries if entry.split == split], shard_rows):
+            for entries in cut((entry for entry in self.entries if entry.split == split), shard_rows):
                 labels = tuple(None if entry.domain is None else index[entry.domain] for entry in entries)
-                units.append(FilesUnit(len(units), str(description["reader"]), entries, labels, limits, self.darkest))
+                packed, reader = Packed.of(entries), str(description["reader"])
+                units.append(FilesUnit(len(units), reader, packed, labels, limits, self.darkest))
         return Source(
             description={**description, **limits.told()},
             domains=domains,
@@ -250,7 +240,7 @@ def split_by_hash(name: str, *, test: bool = True) -> str:
     return "test" if share < 0.2 and test else "train"
 
 
-def cut(entries: Sequence[Entry], shard_rows: int) -> Iterator[tuple[Entry, ...]]:
+def cut(entries: Iterable[Entry], shard_rows: int) -> Iterator[tuple[Entry, ...]]:
     """The entries in parts of at most ``shard_rows`` that fit into memory together."""
     part: list[Entry] = []
     size = 0

@@ -15,7 +15,8 @@ from pathlib import PurePosixPath
 
 from stargan_ray.data import storage
 from stargan_ray.data.locations import shown
-from stargan_ray.data.readers.files import Entry, Layout, Limits
+from stargan_ray.data.readers.entries import Entry
+from stargan_ray.data.readers.files import Layout, Limits
 from stargan_ray.data.readers.names import SPLIT_FOLDERS
 from stargan_ray.data.trees import File, Tree, open_tree, with_refused
 from stargan_ray.data.units import SHARD_ROWS, Source
