@@ -160,12 +160,14 @@ def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
         raise InputError("--expression-judge and --identity-judge are needed to judge a translator")
     if len(job.splits) > 1:
         raise InputError(f"--splits {' '.join(job.splits)}: a translator is judged on one")
+    from rich.console import Console
+
     from stargan_ray.data.shards import open_dataset
     from stargan_ray.evaluation.comparison import NOBODY_NAMED
     from stargan_ray.runtime import evaluate_translator
     from stargan_ray.runtime.examination import Docket
     from stargan_ray.runtime.judges import JudgeModels
-    from stargan_ray.runtime.progress import counting
+    from stargan_ray.runtime.progress import counting, display
 
     judges = JudgeModels.of(job.expression_judge, job.identity_judge, job.training or "")
     dataset = open_dataset(job.data)
@@ -174,9 +176,13 @@ def _translator(job: Evaluate, model: LoadedModel) -> dict[str, Any]:
         raise InputError(f"--{given[0]} is for the protocol: add --protocol")
     evaluate_translator.admitted(docket, model, judges)
     more = _protocol(job, model, dataset, docket) if job.protocol else {}
-    with counting("judge") as on_judged:
+    with (
+        display(Console(stderr=True)) as shown,
+        counting("judge real faces", shown) as on_seen,
+        counting("judge", shown) as on_judged,
+    ):
         report = evaluate_translator.evaluate_translator(
-            docket, job.out, model, judges, parallel=job.parallel, more=more, on_judged=on_judged
+            docket, job.out, model, judges, parallel=job.parallel, more=more, on_seen=on_seen, on_judged=on_judged
         )
     rich.print(evaluate_translator.table(report))
     if not report["data"]["named"]:

@@ -78,7 +78,9 @@ def apply(
     Raises:
         InputError: If a verdict gives a label that is not in ``domains``.
     """
-    rows = {key: (image, label) for key, image, label in zip(keys, content_hashes, labels, strict=True)}
+    judged = {each.key for each in reviews.standing}
+    paired = zip(keys, content_hashes, labels, strict=True)
+    rows = {key: (image, label) for key, image, label in paired if key in judged}
     known = [each for each in reviews.standing if each.key in rows]
     current = [each for each in known if (each.content_hash, each.label) == rows[each.key]]
     for each in current:
@@ -89,5 +91,5 @@ def apply(
         tuple(result.outcomes.get(key) for key in keys),
         disputed=len(result.disputed),
         stale=len(known) - len(current),
-        unknown_keys=len({each.key for each in reviews.standing} - rows.keys()),
+        unknown_keys=len(judged - rows.keys()),
     )

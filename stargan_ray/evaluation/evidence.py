@@ -111,9 +111,13 @@ def look(images: Tensor, judges: Judges, source: Tensor | None = None) -> Eviden
         )
 
 
-def look_at_faces(faces: Faces, judges: Judges) -> Evidence:
-    """Real images before the judges."""
-    return joined([look(images, judges) for images in torch.split(faces.images, BATCH)])
+def look_at_faces(faces: Faces, judges: Judges, on_seen: Callable[[int], None] = lambda _: None) -> Evidence:
+    """Real images before the judges; ``on_seen`` is told how many are new, for progress."""
+    parts = []
+    for images in torch.split(faces.images, BATCH):
+        parts.append(look(images, judges))
+        on_seen(len(images))
+    return joined(parts)
 
 
 def look_at_translations(

@@ -7,7 +7,7 @@ section 5). The judges must be networks that were never used in training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,12 +67,14 @@ class Known:
     named: bool = True
 
     @staticmethod
-    def of(sources: Faces, gallery: Faces | None, judges: Judges) -> Known:
+    def of(
+        sources: Faces, gallery: Faces | None, judges: Judges, on_seen: Callable[[int], None] = lambda _: None
+    ) -> Known:
         """Show both to the judges; no gallery = the sources are all that is known of anybody."""
-        seen = look_at_faces(sources, judges)
+        seen = look_at_faces(sources, judges, on_seen)
         if gallery is None:
             return Known(sources, sources, seen, seen, named=False)
-        return Known(sources, gallery, seen, look_at_faces(gallery, judges))
+        return Known(sources, gallery, seen, look_at_faces(gallery, judges, on_seen))
 
     def recognised(self, vectors: FloatArray, persons: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray]:
         """Whether embeddings (n, d) are found as their person first, and accepted as him at FAR; (n,) 0 or 1 each.

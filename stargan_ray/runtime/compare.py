@@ -88,7 +88,7 @@ def compare(
         {"expression": comparison.expression_judge, "identity": comparison.identity_judge},
         {**comparison.helpers, "checkpoint-choosing": comparison.checkpoint_judge},
     )
-    seat = open_seat(comparison, out)
+    seat = open_seat(comparison, out, progress)
     runs = comparison.runs()
     launch.prepare()
     for run in runs.values():  # what cannot be trained is said before hours are spent on the others

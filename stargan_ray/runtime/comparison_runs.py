@@ -112,7 +112,7 @@ class Seat:
     strangers: dict[str, dict[str, list[str]]]
 
 
-def open_seat(comparison: Comparison, out: str) -> Seat:
+def open_seat(comparison: Comparison, out: str, progress: Progress) -> Seat:
     """Open the judges and show them the people.
 
     Raises:
@@ -126,7 +126,8 @@ def open_seat(comparison: Comparison, out: str) -> Seat:
         name: require_judged_strangers(docket, load_model(where).meta)
         for name, where in {"expression judge": judges.expression, "identity judge": judges.identity}.items()
     }
-    bench = Bench.of(docket.court(), judges.open())
+    with counting("judge real faces", progress) as on_seen:
+        bench = Bench.of(docket.court(), judges.open(), on_seen)
     return Seat(docket, judges, bench, storage.join(out, "seen"), strangers)
 
 

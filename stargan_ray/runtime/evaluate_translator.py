@@ -36,6 +36,7 @@ def evaluate_translator(
     parallel: int = 1,
     block: int = BLOCK,
     more: Mapping[str, Any] = MappingProxyType({}),
+    on_seen: Callable[[int, int], None] = lambda _new, _of: None,
     on_judged: Callable[[int, int], None] = lambda _new, _of: None,
 ) -> dict[str, Any]:
     """Translate held-out people and judge it; what was judged before a kill is not translated again.
@@ -48,7 +49,8 @@ def evaluate_translator(
         parallel: processes.
         block: translations that are stored together.
         more: further sections of the report.
-        on_judged: told of (new translations, all), for progress.
+        on_seen: told of (new real faces before the judges, all), for progress.
+        on_judged: told of (new translations, all), likewise.
 
     Returns:
         The content of evaluation.json.
@@ -62,7 +64,7 @@ def evaluate_translator(
     examination = examination_of(model, court, docket, judges, storage.join(out, "seen"), block)
     strangers = admitted(docket, model, judges)
     storage.check_writable(out)
-    bench = Bench.of(court, judges.open())
+    bench = Bench.of(court, judges.open(), on_seen)
     findings = examine(examination, parallel, on_judged, model)
     rows = dict(zip(ROWS, (bench.judged(findings, {}), bench.copy_input(), bench.real()), strict=True))
     results = {

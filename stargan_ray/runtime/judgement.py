@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,9 +128,10 @@ class Bench:
     known: Known
 
     @staticmethod
-    def of(court: Court, judges: Judges) -> Bench:
-        """Show the real faces to the judges, once for all rows."""
-        return Bench(court, Known.of(court.probes, court.gallery, judges))
+    def of(court: Court, judges: Judges, on_seen: Callable[[int, int], None] = lambda _new, _of: None) -> Bench:
+        """Show the real faces to the judges, once for all rows; ``on_seen`` is told of (new faces, all)."""
+        total = len(court.probes) + (0 if court.gallery is None else len(court.gallery))
+        return Bench(court, Known.of(court.probes, court.gallery, judges, lambda new: on_seen(new, total)))
 
     def copy_input(self) -> Judged:
         """The row of doing nothing: the judges see in a copy what they have seen in the source."""
