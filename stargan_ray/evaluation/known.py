@@ -41,15 +41,14 @@ def known_faces(dataset: Dataset, size: int, split: str, most_people: int | None
 def known_rows(dataset: Dataset, split: str, most_people: int | None = None) -> Rows:
     """Where these faces are in the index; errors as ``known_faces``."""
     inside = pc.equal(dataset.index["split"], split)
-    if names_people(dataset, split):
+    if named := names_people(dataset, split):
         inside = pc.and_(inside, pc.is_valid(dataset.index["identity"]))
     rows = np.flatnonzero(inside.to_numpy(zero_copy_only=False)).astype(np.int64)
     labels, _ = shown_expressions(dataset, rows)
     rows = rows[labels >= 0]
     if not len(rows):
-        raise InputError(
-            f"{dataset.uri}: no row of split {split!r} has an expression, and a person where some have one"
-        )
+        what = "both a person and an expression" if named else "an expression"
+        raise InputError(f"{dataset.uri}: no row of split {split!r} has {what}")
     persons = persons_of(dataset, rows)
     return rows[np.isin(persons, np.unique(persons)[:most_people])]
 

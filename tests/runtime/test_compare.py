@@ -220,7 +220,7 @@ def test_what_gives_no_table_is_one_line(place: Place, change: dict[str, object]
             "--ablation identity varies one recipe, --recipes has 2",
         ),
         (("--recipes", "stargan-v2-id-tiny"), "stargan-v2-id needs a model for 'identity'"),
-        (("--recipes", "stargan-v2-tiny", "--split", "val"), "no row of split 'val' has both a person and an"),
+        (("--recipes", "stargan-v2-tiny", "--split", "val"), "no row of split 'val' has an expression"),
     ],
 )
 def test_the_job_says_what_is_wrong_in_one_line(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stargan_ray.data.trees import File
 
@@ -27,6 +27,12 @@ class Entry(NamedTuple):
         """All that the row depends on, as JSON values."""
         return [self.key, self.split, self.domain, self.identity, self.box, *self.file]
 
+    @staticmethod
+    def of(told: list[Any]) -> Entry:
+        """What was told, read again."""
+        key, split, domain, identity, box, *file = told
+        return Entry(key, File(*file), split, domain, identity, None if box is None else (*box,))
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -38,14 +44,14 @@ class Packed:
     @staticmethod
     def of(entries: Iterable[Entry]) -> Packed:
         """Pack them."""
-        some = list(entries)
-        return Packed(zlib.compress(pickle.dumps(some), 1), len(some))
+        told = [entry.told() for entry in entries]
+        return Packed(zlib.compress(json.dumps(told, separators=(",", ":")).encode(), 1), len(told))
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(pickle.loads(zlib.decompress(self.data)))
+        return map(Entry.of, json.loads(zlib.decompress(self.data)))
 
 
 @dataclass
