@@ -88,11 +88,11 @@ def compare(
         {"expression": comparison.expression_judge, "identity": comparison.identity_judge},
         {**comparison.helpers, "checkpoint-choosing": comparison.checkpoint_judge},
     )
-    seat = open_seat(comparison, out, progress)
     runs = comparison.runs()
-    launch.prepare()
     for run in runs.values():  # what cannot be trained is said before hours are spent on the others
         launch.check(run)
+    seat = open_seat(comparison, out, progress)
+    launch.prepare()
     judged, failed = each_run(runs, seat, parallel, progress, stop)
     if stop.is_set():
         raise KeyboardInterrupt
