@@ -19,7 +19,7 @@ from stargan_ray.data import storage
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.evaluation.augmentation import TableTwo
-from stargan_ray.evaluation.comparison import Row, as_csv
+from stargan_ray.evaluation.comparison import Judged, Row, as_csv
 from stargan_ray.evaluation.comparison_figures import NoisePoint, noise_figure, trade_off_figure
 from stargan_ray.evaluation.comparison_page import markdown, noise_markdown, render
 from stargan_ray.evaluation.figures import sample_grid
@@ -101,9 +101,7 @@ def compare(
         found = tuple(judged[key] for key in runs if key[0] == recipe.name and key in judged)
         if found:
             rows.append(Row(recipe.name, found))
-    for name, where in comparison.models.items():
-        with judging(name, progress, stop) as on_judged:
-            rows.append(Row(name, (judge_model(where, seat, {"run": where}, on_judged),)))
+    rows += [Row(name, (_given(name, where, seat, progress, stop),)) for name, where in comparison.models.items()]
     if not judged and not comparison.models:
         raise InputError(f"no run could be judged: {next(iter(failed.values()), '')}")
     points: list[NoisePoint] = []
@@ -118,6 +116,12 @@ def compare(
         two, unchecked = table_two(augmentation, translators, out, parallel=parallel, progress=progress)
     strangers = {**seat.strangers, **({"Table II": {"checked": [], "unchecked": unchecked}} if unchecked else {})}
     return _written(comparison, replace(seat, strangers=strangers), _Found(rows, points, two, failed), out)
+
+
+def _given(name: str, where: str, seat: Seat, progress: Progress, stop: threading.Event) -> Judged:
+    """A translator that is trained already."""
+    with judging(name, progress, stop) as on_judged:
+        return judge_model(where, seat, {"run": where}, on_judged)
 
 
 @dataclass(frozen=True)
