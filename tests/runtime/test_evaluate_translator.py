@@ -73,7 +73,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         "identity": IdentityMethod(width=0.05, middle_blocks=0, stem_stride=1, hidden=8, embedding=8),
         "expression": ExpressionMethod(width=2),
         "judge": IdentityJudgeMethod(backbone="test_resnet", hidden=8, embedding=8, people=6),
-        "translator": StarGANv2(**NARROW),  # type: ignore[arg-type]
+        "translator": StarGANv2(**NARROW),
     }
     for name, method in methods.items():
         _save(folder / name, recipe_for(method, size=32))
@@ -145,7 +145,7 @@ def test_every_figure_has_its_interval_and_the_judges_own_score(place: Place, tm
 def test_who_trained_the_translator_or_a_judge_is_refused(place: Place, tmp_path: Path) -> None:
     dataset = open_dataset(place.docket.data)
     known = {"data_uri": dataset.uri, "data_hash": dataset.manifest.content_hash}
-    _save(tmp_path / "knows", recipe_for(StarGANv2(**NARROW), size=32), **known)  # type: ignore[arg-type]
+    _save(tmp_path / "knows", recipe_for(StarGANv2(**NARROW), size=32), **known)
     its_people = replace(place.docket, split="train")
     with pytest.raises(
         InputError, match=r"of the people to evaluate are in the train split of .*, the first is 'faces"
@@ -190,7 +190,7 @@ def test_an_image_that_a_model_learned_from_is_refused_without_a_name_too(
 ) -> None:
     dataset = open_dataset(nameless)
     known = {"data_uri": dataset.uri, "data_hash": dataset.manifest.content_hash}
-    _save(tmp_path / "knows", recipe_for(StarGANv2(**NARROW), size=32), **known)  # type: ignore[arg-type]
+    _save(tmp_path / "knows", recipe_for(StarGANv2(**NARROW), size=32), **known)
     knows = load_model(tmp_path / "knows")
     with pytest.raises(InputError, match=r"^32 of the images to evaluate are in the train split of .*--duplicates"):
         evaluate_translator(Docket.of(dataset, 32, "train"), str(tmp_path / "out"), knows, place.judges)
