@@ -1,11 +1,10 @@
-"""dlib's public embedder as a judge; most of it only where the extra ``judge`` is installed.
+"""dlib's public embedder as a judge.
 
 pytest tests/runtime/test_public_judge.py
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -26,9 +25,6 @@ from stargan_ray.runtime.evaluate_embedder import evaluate_embedder
 from stargan_ray.runtime.judges import open_identity_judge, require_helper
 from stargan_ray.runtime.models import export_model, load_model
 
-installed = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models"))
-needs_dlib = pytest.mark.skipif(not installed, reason="the extra judge (dlib-bin, face-recognition-models) is absent")
-
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Tensor:
@@ -45,7 +41,6 @@ def judge() -> DlibIdentity:
     return DlibIdentity()
 
 
-@needs_dlib
 def test_people_lie_further_apart_than_two_pictures_of_one(judge: DlibIdentity, faces: Tensor) -> None:
     vectors = judge(faces)
     assert vectors.shape == (8, 128)
@@ -56,14 +51,12 @@ def test_people_lie_further_apart_than_two_pictures_of_one(judge: DlibIdentity, 
     assert gap[same & ~torch.eye(8, dtype=torch.bool)].mean() < gap[~same].mean()
 
 
-@needs_dlib
 def test_a_face_is_aligned_wherever_it_lies_in_the_picture(judge: DlibIdentity, faces: Tensor) -> None:
     moved = torch.roll(faces, (4, -3), dims=(2, 3))
     gap = (judge(faces) - judge(moved)).square().sum(1)
     assert gap.median() < 0.01  # 0.05 where the centre is cut out as it is
 
 
-@needs_dlib
 def test_it_has_no_gradients_and_says_so(judge: DlibIdentity, faces: Tensor) -> None:
     image = faces[:1].clone().requires_grad_()
     with pytest.raises(InputError, match="no gradients"):
@@ -72,7 +65,6 @@ def test_it_has_no_gradients_and_says_so(judge: DlibIdentity, faces: Tensor) -> 
         assert judge(image).requires_grad is False
 
 
-@needs_dlib
 def test_it_is_a_model_by_its_name(faces: Tensor, tiny: TinyModels, tmp_path: Path) -> None:
     model = load_model("dlib")
     assert (model.kind, model.where, model.meta["licence"]) == ("identity-judge", "dlib", "CC0-1.0")
@@ -84,7 +76,6 @@ def test_it_is_a_model_by_its_name(faces: Tensor, tiny: TinyModels, tmp_path: Pa
         require_helper("identity", model)
 
 
-@needs_dlib
 def test_the_evaluation_of_embedders_takes_it(tmp_path: Path) -> None:
     people = str(tmp_path / "faces")
     write_dataset(people, read_faces(FacesConfig(people=6, images_per_person=3, size=96, splits=(0.0, 0.0, 1.0))))
