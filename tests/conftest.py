@@ -8,12 +8,23 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from forked_workers import CONFIG, Nursery, config_of
 
 _SCRUBBED = ("AWS_", "RAY_", "MLFLOW_", "STARGAN_")
 
 
+@pytest.fixture(scope="session")
+def ray_workers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What Ray reads to start its workers as forks."""
+    address = str(tmp_path_factory.mktemp("n") / "s")
+    Nursery(address)
+    return config_of(address)
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, ray_workers: str
+) -> None:
     """No test sees the credentials, servers or settings of the machine that it runs on."""
     for name in list(os.environ):
         if name.startswith(_SCRUBBED):
@@ -23,6 +34,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv(CONFIG, ray_workers)
 
 
 @pytest.fixture(autouse=True)

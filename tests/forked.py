@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Any
@@ -44,6 +45,14 @@ def forks() -> ForkServerContext:
     with _everyones_environment():
         forkserver.ensure_running()
     return context
+
+
+def fork_of(args: list[str], cwd: str, environment: dict[str, str], out: int, error: int) -> BaseProcess:
+    """A started fork that is ``python args`` with these streams, working directory and environment."""
+    given = (args, cwd, environment, _Descriptor(out), _Descriptor(error))
+    process = forks().Process(target=_become, args=given)
+    process.start()
+    return process
 
 
 def run_job(
@@ -86,8 +95,7 @@ class StartedJob:
         self.stderr, error = (None, _Descriptor(os.dup(out.number))) if together or log else _stream(None)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for what the job starts
         told = {**os.environ, "PYTHONPATH": path, **(environment or {})}
-        self._process = forks().Process(target=_become, args=(self.args, str(cwd or Path.cwd()), told, out, error))
-        self._process.start()
+        self._process = fork_of(self.args, str(cwd or Path.cwd()), told, out.number, error.number)
         os.close(out.number)
         os.close(error.number)
         self.pid = int(self._process.pid or 0)

@@ -1,4 +1,4 @@
-"""A job that is a fork says, leaves and ends as the same job that is started as a person starts it.
+"""A job or a worker of Ray that is a fork says, leaves and ends as the one that is started as a person starts it.
 
 pytest tests/test_forked.py
 """
@@ -9,10 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forked import ROOT, StartedJob, run_job
+from forked_workers import CONFIG
 
 FACES = ("faces", "--out", "drawn", "--faces.people", "4", "--faces.size", "32")
 
@@ -49,3 +53,61 @@ def test_it_is_a_process_of_its_own_that_a_signal_ends(tmp_path: Path) -> None:
     long.send_signal(signal.SIGKILL)
     assert long.wait(10) == -signal.SIGKILL
     assert not (tmp_path / "drawn" / "manifest.json").exists()
+
+
+@pytest.fixture(params=["fork", "process"])
+def ray_and_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, str]]:
+    """Ray whose workers are told a variable, and of which kind they are."""
+    import ray
+
+    if request.param == "process":
+        monkeypatch.delenv(CONFIG)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"TOLD": "1"}})
+    yield ray, request.param
+    ray.shutdown()
+
+
+def test_a_worker_is_told_and_tells_the_same_and_ray_sees_it_end(ray_and_kind: tuple[Any, str]) -> None:
+    ray, its_kind = ray_and_kind
+
+    class Worker:
+        def about(self) -> dict[str, Any]:
+            # looked up in the worker: the driver's modules are not its
+            return {
+                "pid": os.getpid(),
+                "told": os.environ["TOLD"],
+                "loaded": "torch" in sys.modules,
+                "package": "stargan_ray" in sys.modules,
+                "threads": os.environ["OMP_NUM_THREADS"],
+                "where": str(Path.cwd()),
+            }
+
+        def end(self) -> None:
+            os._exit(3)
+
+    kind = ray.remote(Worker)
+    one, other = kind.remote(), kind.remote()
+    about = ray.get(one.about.remote())
+    assert about["pid"] not in (os.getpid(), ray.get(other.about.remote())["pid"])
+    assert about["loaded"] == (its_kind == "fork")
+    assert (about["told"], about["package"], about["threads"]) == ("1", False, "1")
+    assert about["where"] == str(Path.cwd())
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(one.end.remote())
+    os.kill(ray.get(other.about.remote())["pid"], signal.SIGKILL)
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(other.about.remote(), timeout=30)
+    last = kind.remote()
+    pid = ray.get(last.about.remote())["pid"]
+    ray.kill(last)
+    _ends(pid)
+
+
+def _ends(pid: int) -> None:
+    for _ in range(300):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {pid} is still there")
