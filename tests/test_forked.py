@@ -62,6 +62,7 @@ def ray_and_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
     if request.param == "process":
         monkeypatch.delenv(CONFIG)
+    ray.shutdown()  # one that a test before has left
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"TOLD": "1"}})
     yield ray, request.param
     ray.shutdown()
