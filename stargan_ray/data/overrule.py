@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ class Ruling:
         return self.weight > 0
 
 
-def overrule(labels: Sequence[str | None], decisions: Decisions, outcomes: Sequence[Outcome | None]) -> Ruling:
+def overrule(labels: Sequence[str | None], decisions: Decisions, outcomes: Mapping[int, Outcome]) -> Ruling:
     """The filter's decisions, and a person's where there is one.
 
     What a person confirms or relabels has the full weight. An image that could not be read stays dropped: whatever
@@ -46,11 +46,11 @@ def overrule(labels: Sequence[str | None], decisions: Decisions, outcomes: Seque
     Args:
         labels: n names, None where a row has no label.
         decisions: the filter's.
-        outcomes: n, None where nobody has settled the row.
+        outcomes: of the rows that people have settled, by their place among the n.
     """
     final, reason, weight = list(labels), list(decisions.reason), decisions.weight.copy()
-    for row, outcome in enumerate(outcomes):
-        if outcome is None or decisions.reason[row] == UNREADABLE:
+    for row, outcome in outcomes.items():
+        if decisions.reason[row] == UNREADABLE:
             continue
         reason[row] = _REASONS[outcome.action]
         weight[row] = float(outcome.action != "drop")

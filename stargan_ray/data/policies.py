@@ -87,7 +87,7 @@ def decide(
         weight[judged], reason[judged] = RULES[policy.rule](label[judged], wide[judged], policy)
     return Decisions(
         kept=weight > 0,
-        reason=tuple(map(str, reason)),
+        reason=tuple(reason),
         predicted=tuple(classes[k] if ok else None for k, ok in zip(best, readable, strict=True)),
         confidence=np.where(readable, wide[np.arange(len(wide)), best], np.nan),
         weight=weight,
@@ -95,6 +95,11 @@ def decide(
 
 
 Verdicts = tuple[Wide, npt.NDArray[np.object_]]  # weight, 0 = dropped, and reason of each row
+
+
+def _named(codes: npt.NDArray[Any], reasons: tuple[str, ...]) -> npt.NDArray[np.object_]:
+    """The reason of each row; there is one text of each, where an array of texts would have one a row."""
+    return np.array(reasons, dtype=object)[codes.astype(np.intp)]
 
 
 def own_probability(label: Ints, probabilities: Probabilities) -> Wide:
@@ -106,15 +111,13 @@ def own_probability(label: Ints, probabilities: Probabilities) -> Wide:
 def _paper(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
     agrees = probabilities.argmax(axis=1) == label
     sure = own_probability(label, probabilities) >= policy.least
-    reason = np.where(agrees, np.where(sure, KEPT, LOW), DISAGREES).astype(object)
-    return (agrees & sure).astype(np.float64), reason
+    return (agrees & sure).astype(np.float64), _named(np.where(agrees, sure, 2), (LOW, KEPT, DISAGREES))
 
 
 def _confident_learning(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
     wrong = label_issues(label, probabilities, policy.issues)
     sure = own_probability(label, probabilities) >= policy.least
-    reason = np.where(wrong, UNLIKELY, np.where(sure, KEPT, LOW)).astype(object)
-    return (~wrong & sure).astype(np.float64), reason
+    return (~wrong & sure).astype(np.float64), _named(np.where(wrong, 2, sure), (LOW, KEPT, UNLIKELY))
 
 
 def label_issues(label: Ints, probabilities: Wide, issues: Issues) -> Bools:
@@ -140,7 +143,7 @@ def label_issues(label: Ints, probabilities: Wide, issues: Issues) -> Bools:
 def _soft(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
     weight = label_weight(label, probabilities)
     enough = (weight >= policy.least) & (weight > 0)
-    return np.where(enough, weight, 0.0), np.where(enough, KEPT, UNLIKELY).astype(object)
+    return np.where(enough, weight, 0.0), _named(enough, (UNLIKELY, KEPT))
 
 
 def label_weight(label: Ints, probabilities: Probabilities) -> Wide:

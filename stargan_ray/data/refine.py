@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -70,7 +71,7 @@ def warnings(tallies: Sequence[Tally], policy: Policy) -> tuple[str, ...]:
 
 
 def decision_table(
-    keys: Sequence[str],
+    keys: pa.ChunkedArray,
     labels: Sequence[str | None],
     probabilities: Probabilities,
     classes: Sequence[str],
@@ -83,7 +84,7 @@ def decision_table(
     filter decided, whatever a person said afterwards: what its precision and recall are estimated from.
     """
     columns: dict[str, Any] = {
-        "key": pa.array(keys, pa.string()),
+        "key": keys,
         "label": pa.array(labels, pa.string()),
         "predicted": pa.array(decisions.predicted, pa.string()),
         "confidence": pa.array(decisions.confidence, pa.float32()),
@@ -109,28 +110,28 @@ class KeptRows:
     number: int
     shard: str  # URI of the source's Parquet file
     shard_hash: str  # content hash of its rows
-    rows: tuple[int, ...]  # positions in the shard, ascending
-    weights: tuple[float, ...]  # of each, or none = all 1
+    rows: npt.NDArray[np.int32]  # positions in the shard, ascending
+    weights: npt.NDArray[np.float32]  # of each, or none = all 1
     relabelled: tuple[tuple[int, int], ...]  # position in the shard, new domain
 
     @property
     def fingerprint(self) -> str:
         """Of the rows themselves, wherever they lie."""
-        told = ["refine", self.shard_hash, self.rows, self.weights, self.relabelled]
+        told = ["refine", self.shard_hash, self.rows.tolist(), self.weights.tolist(), self.relabelled]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def produce(self) -> Iterator[Row]:
         """The rows as they are, same keys, same bytes, with their weight and the label that a person gave them."""
         try:
-            table = pq.read_table(storage.open_input(self.shard)).take(pa.array(self.rows, pa.int64()))
+            table = pq.read_table(storage.open_input(self.shard)).take(pa.array(self.rows))
         except (pa.ArrowInvalid, OSError) as error:
             raise storage.failure("read", self.shard, error) from error
         new = dict(self.relabelled)
         for place, row in enumerate(table.drop_columns(["content_hash"]).to_pylist()):
-            if self.rows[place] in new:
-                row["expression"] = new[self.rows[place]]
-            if self.weights:
-                row["weight"] = self.weights[place]
+            if (position := int(self.rows[place])) in new:
+                row["expression"] = new[position]
+            if len(self.weights):
+                row["weight"] = float(self.weights[place])
             yield Row(**row)
 
 
@@ -149,8 +150,9 @@ def refined(dataset: Dataset, ruling: Ruling, policy: Policy, told: Mapping[str,
     if not ruling.kept.any():
         counts = ", ".join(f"{n} {why}" for why, n in sorted(Counter(ruling.reason).items()))
         raise InputError(f"{dataset.uri}: the policy keeps no row ({counts}): lower policy.threshold")
-    keys = dataset.index["key"].to_pylist()
-    dropped = (Skipped(keys[row], ruling.reason[row]) for row in np.flatnonzero(~ruling.kept))
+    gone = np.flatnonzero(~ruling.kept)
+    keys = dataset.index["key"].take(pa.array(gone))
+    dropped = (Skipped(key.as_py(), ruling.reason[row]) for key, row in zip(keys, gone.tolist(), strict=True))
     description = {
         "reader": "refine",
         "data": dataset.uri,
@@ -175,7 +177,7 @@ def _units(dataset: Dataset, ruling: Ruling) -> Iterator[KeptRows]:
             number,
             storage.join(dataset.uri, shard.path),
             shard.hash,
-            tuple(places[rows].tolist()),
-            () if (weights == 1).all() else tuple(weights.tolist()),
+            places[rows].astype(np.int32),
+            weights[:0] if (weights == 1).all() else weights,
             tuple((int(places[row]), label) for row in rows if (label := new[row]) is not None and label != old[row]),
         )

@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from stargan_ray.data.reviews import Reviews, Verdict
 from stargan_ray.errors import InputError, unknown
 
@@ -47,30 +51,23 @@ class Applied:
     """The verdicts laid on the rows of an index.
 
     Attributes:
-        outcomes: (n,) one a row; None where nobody has judged it, or its reviewers have no majority.
+        outcomes: of each row that people have settled, by its position in the index.
         disputed: keys without a majority.
         stale: verdicts on another image or label than the row has now; they count for nothing.
         unknown_keys: keys that have verdicts and no row.
     """
 
-    outcomes: tuple[Outcome | None, ...]
+    outcomes: Mapping[int, Outcome]
     disputed: int
     stale: int
     unknown_keys: int
 
 
-def apply(
-    keys: Sequence[str],
-    content_hashes: Sequence[str],
-    labels: Sequence[str | None],
-    domains: Sequence[str],
-    reviews: Reviews,
-) -> Applied:
+def apply(index: pa.Table, labels: Sequence[str | None], domains: Sequence[str], reviews: Reviews) -> Applied:
     """What people decided of each row.
 
     Args:
-        keys: n of them, each once.
-        content_hashes: n, of the images as they are now.
+        index: ``key`` of n rows, each once, and ``content_hash`` of their images as they are now.
         labels: n names, None where a row has no label now.
         domains: names that a label may have.
         reviews: of the data set.
@@ -79,8 +76,10 @@ def apply(
         InputError: If a verdict gives a label that is not in ``domains``.
     """
     judged = {each.key for each in reviews.standing}
-    paired = zip(keys, content_hashes, labels, strict=True)
-    rows = {key: (image, label) for key, image, label in paired if key in judged}
+    places = np.flatnonzero(pc.is_in(index["key"], value_set=pa.array(sorted(judged), pa.string()))).tolist()
+    some = index.select(["key", "content_hash"]).take(pa.array(places, pa.int64())).to_pylist()
+    place = {row["key"]: at for row, at in zip(some, places, strict=True)}
+    rows = {row["key"]: (row["content_hash"], labels[place[row["key"]]]) for row in some}
     known = [each for each in reviews.standing if each.key in rows]
     current = [each for each in known if (each.content_hash, each.label) == rows[each.key]]
     for each in current:
@@ -88,7 +87,7 @@ def apply(
             raise InputError(f"{each.reviewer} on {each.key!r}: {unknown('label', each.new_label, domains)}")
     result = settled(current)
     return Applied(
-        tuple(result.outcomes.get(key) for key in keys),
+        {place[key]: outcome for key, outcome in result.outcomes.items()},
         disputed=len(result.disputed),
         stale=len(known) - len(current),
         unknown_keys=len(judged - rows.keys()),

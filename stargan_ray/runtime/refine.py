@@ -90,8 +90,7 @@ def refine(
     if reviews.standing:
         told["reviews"] = reviews.fingerprint
     manifest = write_dataset(out, refined(dataset, ruling, policy, told), overwrite=overwrite)
-    keys = dataset.index["key"].to_pylist()
-    table = decision_table(keys, labels, scores, panel.classes, decisions, ruling)
+    table = decision_table(dataset.index["key"], labels, scores, panel.classes, decisions, ruling)
     where = storage.join(out, TABLE)
     write_table(where, table.replace_schema_metadata({_META: json.dumps(_meta(dataset, panel))}))
     storage.delete(storage.join(out, "scores"))  # they are in the table now
@@ -108,9 +107,7 @@ def labels_of(dataset: Dataset) -> list[str | None]:
 def _reviewed(
     dataset: Dataset, labels: list[str | None], decisions: Decisions, reviews: Reviews
 ) -> tuple[Applied, Ruling]:
-    index = dataset.index
-    keys, hashes = index["key"].to_pylist(), index["content_hash"].to_pylist()
-    applied = apply(keys, hashes, labels, dataset.manifest.domains, reviews)
+    applied = apply(dataset.index, labels, dataset.manifest.domains, reviews)
     return applied, overrule(labels, decisions, applied.outcomes)
 
 

@@ -126,14 +126,14 @@ def report(review: Reviewing, reviewer: str | None = None) -> Report:
         InputError: If a file of reviews is damaged, or a verdict gives a label that there is not.
     """
     index, labels = review.refined.dataset.index, review.refined.labels
-    keys = index["key"].to_pylist()
     reviews = read_reviews(review.refined.dataset.uri)
     if reviewer is not None:
         reviews = reviews.of(check_reviewer(reviewer))
     domains = review.refined.dataset.manifest.domains
-    applied = apply(keys, index["content_hash"].to_pylist(), labels, domains, reviews)
-    found = {place: applied.outcomes[row] for place, row in enumerate(review.sample.rows.tolist())}
-    strata = judged_strata(review.sample, {place: each for place, each in found.items() if each is not None})
+    applied = apply(index, labels, domains, reviews)
+    rows = enumerate(review.sample.rows.tolist())
+    found = {place: applied.outcomes[row] for place, row in rows if row in applied.outcomes}
+    strata = judged_strata(review.sample, found)
     total = estimate_filter(strata)
     notes = [f"the filter dropped {total.rows - total.kept:,} of {total.rows:,} labelled rows", *_who(reviews)]
     if applied.disputed:
@@ -142,7 +142,7 @@ def report(review: Reviewing, reviewer: str | None = None) -> Report:
         notes.append(f"{_n(applied.stale, 'verdict')} on images or labels that have changed since: not counted")
     if applied.unknown_keys:
         notes.append(f"{_n(applied.unknown_keys, 'key')} with verdicts and without a row: not counted")
-    outside = sum(each is not None for each in applied.outcomes) - sum(each is not None for each in found.values())
+    outside = len(applied.outcomes) - len(found)
     if outside:
         notes.append(f"{_n(outside, 'row')} judged outside this sample: applied by the next refine, not estimated from")
     return Report(total, estimate_by_class(strata), tuple(notes))

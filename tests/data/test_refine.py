@@ -50,7 +50,7 @@ def alike(labels: list[str | None], guesses: list[str]) -> tuple[Tally, ...]:
     """Tallies of sure guesses under the default policy."""
     table = np.full((len(guesses), 7), 0.1 / 6, np.float32)
     table[np.arange(len(guesses)), [SEVEN.index(name) for name in guesses]] = 0.9
-    return tally(labels, overrule(labels, decide(labels, table, SEVEN, Policy()), [None] * len(labels)), EXPRESSIONS)
+    return tally(labels, overrule(labels, decide(labels, table, SEVEN, Policy()), {}), EXPRESSIONS)
 
 
 def test_every_row_is_counted_once_before_and_under_its_reason() -> None:
@@ -401,7 +401,7 @@ def test_disputed_and_unknown_verdicts_are_told_and_the_filter_decides(
 
 def test_a_person_cannot_keep_what_no_program_can_read() -> None:
     lost = Decisions(np.array([False]), ("unreadable",), (None,), np.array([np.nan]), np.array([0.0]))
-    assert overrule(["fear"], lost, [Outcome("keep")]) == Ruling(("fear",), ("unreadable",), lost.weight)
+    assert overrule(["fear"], lost, {0: Outcome("keep")}) == Ruling(("fear",), ("unreadable",), lost.weight)
 
 
 def fold_score(calls: Path, fold: int) -> Score:

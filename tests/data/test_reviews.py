@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -252,27 +253,24 @@ def test_verdicts_are_laid_on_the_rows_they_were_given_for() -> None:
             verdict("unlabelled", "relabel", "glad", at=11, label=None),
         )
     )
-    found = apply(keys, hashes, labels, DOMAINS, reviews)
-    assert found.outcomes == (
-        Outcome("keep"),
-        Outcome("drop"),
-        Outcome("relabel", "sad"),
-        None,
-        None,
-        None,
-        None,
-        Outcome("relabel", "glad"),
-    )
+    index = pa.table({"key": keys, "content_hash": hashes})
+    found = apply(index, labels, DOMAINS, reviews)
+    assert found.outcomes == {
+        0: Outcome("keep"),
+        1: Outcome("drop"),
+        2: Outcome("relabel", "sad"),
+        7: Outcome("relabel", "glad"),
+    }
     assert (found.disputed, found.stale, found.unknown_keys) == (1, 3, 1)
     # a stale vote does not take part: what is left decides
     renewed = reviews.plus(verdict("tie", "drop", by="bob", label="glad", at=20))
-    assert apply(keys, hashes, labels, DOMAINS, renewed).outcomes[6] == Outcome("keep")
+    assert apply(index, labels, DOMAINS, renewed).outcomes[6] == Outcome("keep")
 
 
 def test_a_label_that_there_is_not_is_refused() -> None:
     reviews = Reviews((verdict("a", "relabel", "sod"),))
     with pytest.raises(InputError, match=r"ann on 'a': unknown label 'sod': did you mean 'sad'\?"):
-        apply(["a"], ["image of a"], ["calm"], DOMAINS, reviews)
+        apply(pa.table({"key": ["a"], "content_hash": ["image of a"]}), ["calm"], DOMAINS, reviews)
 
 
 ENTRIES = st.lists(
