@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stargan_ray.errors import InputError, unknown
 
 Mining = Literal["random", "semi-hard", "batch-hard"]
+IdentityLoss = Literal["triplet", "contrastive"]
 Triplets = tuple[Tensor, Tensor, Tensor]  # rows of anchors, positives and negatives, each (t,) int64
 
 
@@ -32,6 +33,27 @@ def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: flo
     """
     hinge = F.relu(triplet_gaps(anchor, positive, negative) + margin)
     return hinge.sum() / max(1, hinge.shape[0])
+
+
+def contrastive_loss(embedding: Tensor, person: Tensor, temperature: float) -> Tensor:
+    """The supervised contrastive loss (Khosla et al., 2020, their L_out): each face against all others.
+
+    For each face the mean over the others of its person of −log softmax(cos θ / τ), the softmax over all other faces;
+    the mean over the faces that have another. 0, with a graph, where nobody has one or all are of one person.
+
+    Args:
+        embedding: (b, d), unit length.
+        person: (b,) int64.
+        temperature: τ.
+    """
+    # takes seconds to import: only who trains an embedder pays
+    from pytorch_metric_learning.losses import SupConLoss
+
+    # in bf16 cosines are 0.004 apart near 1, which a temperature of 0.1 makes ten times as much
+    wide = torch.promote_types(embedding.dtype, torch.float32)
+    with torch.autocast(embedding.device.type, enabled=False):
+        loss: Tensor = SupConLoss(temperature)(embedding.to(wide), person)
+    return loss
 
 
 def mine(embedding: Tensor, person: Tensor, mining: Mining, margin: float, noise: Tensor) -> Triplets:

@@ -35,6 +35,10 @@ class Augment:
         scale: zoom factor range.
         brightness, contrast, saturation: each factor is drawn from 1 ± this. Colour changes the style code of
             a reference, so translators keep these small.
+        grey: probability that an image loses its colours.
+        erase: probability that a rectangle of the image becomes grey, for networks that are to look at more than one
+            place (Zhong et al., 2020).
+        erase_side: its height and its width, each as a share of the image's.
     """
 
     crop: float = 0.5
@@ -47,10 +51,13 @@ class Augment:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    grey: float = 0.0
+    erase: float = 0.0
+    erase_side: Range = (0.125, 0.375)
 
     def __post_init__(self) -> None:
         """Refuse probabilities and ranges that do not exist."""
-        for name in ("crop", "flip", "brightness", "contrast", "saturation"):
+        for name in ("crop", "flip", "brightness", "contrast", "saturation", "grey", "erase"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"data.augment.{name} = {getattr(self, name)}: allowed is 0 to 1")
         if self.crop_pixels < 0 or (self.crop_pixels and self.crop):
@@ -58,7 +65,7 @@ class Augment:
                 f"data.augment.crop_pixels = {self.crop_pixels} with crop = {self.crop}: allowed are values >= 0, "
                 "and with a window no crop"
             )
-        for name, most in (("crop_scale", 1), ("crop_ratio", 10), ("scale", 10)):
+        for name, most in (("crop_scale", 1), ("crop_ratio", 10), ("scale", 10), ("erase_side", 1)):
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:
                 raise InputError(f"data.augment.{name} = ({low}, {high}): allowed is 0 < low <= high <= {most}")
@@ -69,7 +76,8 @@ class Augment:
     def beyond_mirror(self) -> tuple[str, ...]:
         """The fields that do more to an image than to mirror it."""
         plain = Augment(crop=0.0)
-        names = ("crop", "crop_pixels", "rotation_degrees", "scale", "brightness", "contrast", "saturation")
+        moved = ("crop", "crop_pixels", "rotation_degrees", "scale")
+        names = (*moved, "brightness", "contrast", "saturation", "grey", "erase")
         return tuple(name for name in names if getattr(self, name) != getattr(plain, name))
 
 
@@ -84,6 +92,9 @@ class Draw:
             across; None when no window is cut.
         pixels: side of the window.
         still: whether the geometry is at most a mirror image, so that nothing need be resampled.
+        grey: (b,) which images lose their colours, or None.
+        erased: (b, 4) top, left, bottom and right of the rectangle that becomes grey, as shares of the image, all 0
+            where there is none; or None.
     """
 
     geometry: Tensor
@@ -91,11 +102,13 @@ class Draw:
     corner: Tensor | None = None
     pixels: int = 0
     still: bool = False
+    grey: Tensor | None = None
+    erased: Tensor | None = None
 
     def rows(self, start: int, stop: int) -> Draw:
         """The part of a worker."""
-        colour, corner = (None if each is None else each[start:stop] for each in (self.colour, self.corner))
-        return replace(self, geometry=self.geometry[start:stop], colour=colour, corner=corner)
+        every = {name: getattr(self, name) for name in ("geometry", "colour", "corner", "grey", "erased")}
+        return replace(self, **{name: each[start:stop] for name, each in every.items() if each is not None})
 
     @property
     def mirrored(self) -> Tensor:
@@ -132,13 +145,24 @@ def draw(config: Augment, batch: int, key: tuple[int, ...]) -> Draw:
     jitter = np.array([config.brightness, config.contrast, config.saturation])
     factors = 1 + rng.uniform(-1, 1, (batch, 3)) * jitter
     corner = torch.from_numpy(rng.random((batch, 2))) if config.crop_pixels else None
+    grey = torch.from_numpy(rng.random(batch) < config.grey) if config.grey else None
     return Draw(
         torch.from_numpy(theta.transpose(2, 0, 1).astype(np.float32)),
         torch.from_numpy(factors.astype(np.float32)) if jitter.any() else None,
         corner,
         config.crop_pixels,
         still=not config.crop and not config.rotation_degrees and config.scale == (1.0, 1.0),
+        grey=grey,
+        erased=_rectangles(config, batch, rng) if config.erase else None,
     )
+
+
+def _rectangles(config: Augment, batch: int, rng: np.random.Generator) -> Tensor:
+    """Those of ``Draw.erased``; every place within the image is as likely."""
+    side = rng.uniform(*config.erase_side, (batch, 2))
+    first = rng.random((batch, 2)) * (1 - side)
+    found = np.concatenate([first, first + side], axis=1) * (rng.random((batch, 1)) < config.erase)
+    return torch.from_numpy(found.astype(np.float32))
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -158,7 +182,11 @@ def apply(images: Tensor, drawn: Draw) -> Tensor:
         x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     if drawn.corner is not None:
         x = _windows(x, drawn.corner.to(x.device, non_blocking=True), drawn.pixels)
-    return x if drawn.colour is None else _coloured(x, drawn.colour.to(x.device, non_blocking=True))
+    if drawn.colour is not None:
+        x = _coloured(x, drawn.colour.to(x.device, non_blocking=True))
+    if drawn.grey is not None:
+        x = torch.where(drawn.grey.to(x.device, non_blocking=True)[:, None, None, None], _grey(x), x)
+    return x if drawn.erased is None else _erased(x, drawn.erased.to(x.device, non_blocking=True))
 
 
 def _windows(x: Tensor, corner: Tensor, pixels: int) -> Tensor:
@@ -169,6 +197,14 @@ def _windows(x: Tensor, corner: Tensor, pixels: int) -> Tensor:
     image = torch.arange(len(x), device=x.device)[:, None, None]
     rows, columns = (top[:, None] + span)[:, :, None], (left[:, None] + span)[:, None, :]
     return x[image, :, rows, columns].permute(0, 3, 1, 2)
+
+
+def _erased(x: Tensor, rectangle: Tensor) -> Tensor:
+    """Middle grey within rectangles (b, 4): the pixels whose centres lie in them."""
+    top, left, bottom, right = rectangle[:, :, None].unbind(1)
+    down, across = ((torch.arange(n, device=x.device) + 0.5) / n for n in x.shape[2:])
+    rows, columns = (top <= down) & (down < bottom), (left <= across) & (across < right)
+    return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
 
 
 def _coloured(x: Tensor, factors: Tensor) -> Tensor:

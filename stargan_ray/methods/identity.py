@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stargan_ray.errors import InputError
 from stargan_ray.methods.base import Batch, Networks, Phase, Step, Term, Terms
 from stargan_ray.methods.solver import Solver
-from stargan_ray.metric_losses import Mining, mine, triplet_gaps, triplet_loss
+from stargan_ray.metric_losses import IdentityLoss, Mining, contrastive_loss, mine, triplet_gaps, triplet_loss
 from stargan_ray.models.identity import SiameseXception, timm_identity
 
 _SOLVER = Solver(kind="adam", peak=1e-3, weight_decay=0.0, total=20_000, warmup=500)
@@ -37,6 +37,11 @@ class IdentityMethod:
         input_size: pixels the network works at; 0 = those of the data.
         standardize: whether each image is brought to mean 0 and variance 1.
         centre: share of the image's side around its centre that the network looks at; faces of LFW fill 0.6 of theirs.
+        mirror: whether the vector of an image is, once trained, that of the image and its mirror image together, for
+            twice the work.
+        loss: ``triplet``, the paper's, or ``contrastive``: each face against all others of the batch, which tells
+            strangers apart better where people are few (``docs/LOG.md``).
+        temperature: τ of the contrastive loss.
         margin: α of the triplet loss, in squared distance of unit vectors.
         mining: how triplets are chosen inside a batch of P people × K images.
         gather: whether triplets are chosen in the global batch: every worker sees the embeddings of all, so that there
@@ -63,6 +68,9 @@ class IdentityMethod:
     input_size: int = 0
     standardize: bool = False
     centre: float = 1.0
+    mirror: bool = False
+    loss: IdentityLoss = "triplet"
+    temperature: float = 0.1
     margin: float = 0.2
     mining: Mining = "semi-hard"
     gather: bool = True
@@ -73,6 +81,8 @@ class IdentityMethod:
         """Refuse margins outside the sphere, and Xception's weights for another network."""
         if not 0 < self.margin <= 4:
             raise InputError(f"method.margin = {self.margin}: allowed is 0 < margin <= 4")
+        if not 0.01 <= self.temperature <= 10:
+            raise InputError(f"method.temperature = {self.temperature}: allowed is 0.01 to 10")
         if self.pretrained != "none" and (self.backbone != "xception" or self.width != 1):
             raise InputError(
                 f"method.pretrained = {self.pretrained!r}: allowed with backbone xception and width 1 only"
@@ -97,6 +107,7 @@ class IdentityMethod:
                 input_size=input_size,
                 standardize=self.standardize,
                 centre=self.centre,
+                mirror=self.mirror,
             )
         else:
             embedder = SiameseXception(
@@ -111,12 +122,14 @@ class IdentityMethod:
                 input_size=input_size,
                 standardize=self.standardize,
                 centre=self.centre,
+                mirror=self.mirror,
             )
         return {"embedder": embedder}
 
     def phases(self) -> tuple[Phase, ...]:
         """One update a step."""
-        return (Phase("triplet", ("embedder",), self.triplet),)
+        work = self.triplet if self.loss == "triplet" else self.contrastive
+        return (Phase(self.loss, ("embedder",), work),)
 
     def triplet(self, networks: Networks, batch: Batch, step: Step) -> Terms:
         """The triplet loss over mined triplets, and what shows whether the embedding collapses.
@@ -143,6 +156,21 @@ class IdentityMethod:
             "gap": Term(gaps.sum() / count, 0.0),
         }
 
+    def contrastive(self, networks: Networks, batch: Batch, step: Step) -> Terms:
+        """The contrastive loss over the batch; ``gap`` as in the triplet's terms, of all pairs."""
+        embedding, person = networks["embedder"](batch["source"]), batch["person"]
+        if self.gather:
+            embedding, person = step.gather(embedding), step.gather(person)
+        with torch.no_grad():
+            squared = 2 - 2 * embedding.float() @ embedding.float().T
+            same = person[:, None] == person[None]
+            pairs = same & ~torch.eye(len(person), dtype=torch.bool, device=person.device)
+            gap = _mean(squared, pairs) - _mean(squared, ~same)
+        return {
+            "contrastive": Term(contrastive_loss(embedding, person, self.temperature)),
+            "gap": Term(gap, 0.0),
+        }
+
     def optimizer(self, name: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:  # noqa: ARG002
         """The solver's; there is one network."""
         return self.solver.build(parameters)
@@ -150,6 +178,11 @@ class IdentityMethod:
     def rate(self, name: str, step: int) -> float:  # noqa: ARG002 - there is one network
         """Learning rate at a step."""
         return self.solver.rate(step)
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Over some entries, 0 if there are none; no count is waited for."""
+    return (values * where).sum() / where.sum().clamp(min=1)
 
 
 COPIED_RECIPE = IdentityMethod(

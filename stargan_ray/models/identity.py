@@ -88,6 +88,7 @@ class IdentityNetwork(nn.Module):
         input_size: pixels that images are resized to, at least 32.
         standardize: whether each image is brought to mean 0 and variance 1 first.
         centre: share of the image's side around its centre that is looked at.
+        mirror: whether the vector of an image is, in evaluation mode, that of it and its mirror image together.
         trained_from: the first part of the trunk that is trained; those before it keep their weights and their
             running statistics, as the copied recipe has it. Empty = all are trained.
         weights_from: where the trunk's weights came from, for the record.
@@ -104,6 +105,7 @@ class IdentityNetwork(nn.Module):
         input_size: int = 128,
         standardize: bool = False,
         centre: float = 1.0,
+        mirror: bool = False,
         trained_from: str = "",
         weights_from: str = RANDOM,
     ) -> None:
@@ -116,6 +118,7 @@ class IdentityNetwork(nn.Module):
                 raise InputError(f"{field} = {value}: allowed are values >= {least}")
         self.view = View(input_size, centre, standardize=standardize)
         self.relu_before_norm = relu_before_norm
+        self.mirror = mirror
         self.trunk = trunk
         self.head = nn.Sequential(
             nn.Linear(features, hidden), nn.ReLU(), nn.BatchNorm1d(hidden), nn.Linear(hidden, embedding)
@@ -141,6 +144,12 @@ class IdentityNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings on the unit sphere: f(x) of the triplet loss and of L_id."""
+        vector = self._vector(image)
+        if self.mirror and not self.training:
+            vector = F.normalize(vector + self._vector(image.flip(3)), dim=1)
+        return vector
+
+    def _vector(self, image: Tensor) -> Tensor:
         vector: Tensor = self.head(self.trunk(self.view(image)))
         return F.normalize(F.relu(vector) if self.relu_before_norm else vector, dim=1)
 
@@ -152,7 +161,7 @@ class SiameseXception(IdentityNetwork):
         width, middle_blocks, stem_stride: see :class:`Xception`; the defaults are the published trunk.
         pretrained: ``none``, ``timm`` (ImageNet weights by download) or the path or ``file://`` URI of a
             state dict of timm's ``legacy_xception`` (safetensors or PyTorch, loaded without pickled code).
-        hidden, embedding, relu_before_norm, input_size, standardize, centre, trained_from: see
+        hidden, embedding, relu_before_norm, input_size, standardize, centre, mirror, trained_from: see
             :class:`IdentityNetwork`.
     """
 
@@ -169,6 +178,7 @@ class SiameseXception(IdentityNetwork):
         input_size: int = 128,
         standardize: bool = False,
         centre: float = 1.0,
+        mirror: bool = False,
         trained_from: str = "",
     ) -> None:
         trunk = Xception(width, middle_blocks, stem_stride)
@@ -182,6 +192,7 @@ class SiameseXception(IdentityNetwork):
             input_size=input_size,
             standardize=standardize,
             centre=centre,
+            mirror=mirror,
             trained_from=trained_from,
             weights_from=weights_from,
         )
@@ -196,6 +207,7 @@ def timm_identity(
     input_size: int = 128,
     standardize: bool = False,
     centre: float = 1.0,
+    mirror: bool = False,
 ) -> IdentityNetwork:
     """The same interface over a trunk of another family, for a judge independent of the embedder."""
     trunk, features = timm_trunk(backbone)
@@ -208,6 +220,7 @@ def timm_identity(
         input_size=input_size,
         standardize=standardize,
         centre=centre,
+        mirror=mirror,
     )
 
 

@@ -21,6 +21,7 @@ from torchvision.transforms.v2.functional import (
     adjust_saturation,
     affine,
     horizontal_flip,
+    rgb_to_grayscale,
 )
 
 from stargan_ray.config import DataConfig
@@ -188,6 +189,10 @@ def test_what_comes_out_is_in_range(config: Augment) -> None:
         ({"scale": (1.0, math.inf)}, "scale = (1.0, inf)"),
         ({"rotation_degrees": math.nan}, "rotation_degrees = nan"),
         ({"rotation_degrees": -5.0}, "rotation_degrees = -5.0"),
+        ({"grey": 1.5}, "grey = 1.5"),
+        ({"erase": -0.5}, "erase = -0.5"),
+        ({"erase_side": (0.0, 0.5)}, "erase_side = (0.0, 0.5)"),
+        ({"erase_side": (0.5, 1.5)}, "erase_side = (0.5, 1.5)"),
     ],
 )
 def test_a_range_that_does_not_exist_is_refused(fields: dict[str, Any], named: str) -> None:
@@ -254,6 +259,8 @@ def test_what_is_known_of_an_image_and_its_mirror_image_follows_the_draw() -> No
             {"crop": 0.0, "brightness": 0.1, "contrast": 0.1, "saturation": 0.1},
             ("brightness", "contrast", "saturation"),
         ),
+        ({"crop": 0.0, "grey": 1.0}, ("grey",)),
+        ({"crop": 0.0, "erase": 1.0}, ("erase",)),
     ],
 )
 def test_what_does_more_than_mirror_is_told(fields: dict[str, Any], beyond: tuple[str, ...]) -> None:
@@ -278,6 +285,46 @@ def test_colour_is_torchvisions(place: int, reference: Callable[[Tensor, float],
     out = apply(x, Draw(draw(NOTHING, 4, (0, 0, 0)).geometry, factors))
     expected = reference(x.float() / 255, factor)
     torch.testing.assert_close((out + 1) / 2, expected, rtol=0, atol=2e-4)
+
+
+# -- without colours, and without a part --------------------------------------------------------------------------
+
+
+def test_an_image_without_colours_is_torchvisions_and_as_many_are_as_was_asked_for() -> None:
+    x = images(400)
+    drawn = draw(replace(NOTHING, grey=0.3), 400, (0, 0, 0))
+    assert drawn.grey is not None
+    assert 0.22 < drawn.grey.float().mean() < 0.38
+    out = apply(x, drawn)
+    expected = rgb_to_grayscale(x[drawn.grey].float() / 127.5 - 1, num_output_channels=3)
+    torch.testing.assert_close(out[drawn.grey], expected, rtol=0, atol=2e-4)
+    assert torch.equal(out[~drawn.grey], to_float(x[~drawn.grey]))
+
+
+def test_a_rectangle_becomes_grey_and_the_rest_stays() -> None:
+    x = images(300)
+    drawn = draw(replace(NOTHING, erase=0.5, erase_side=(0.25, 0.5)), 300, (0, 0, 0))
+    assert drawn.erased is not None
+    out, plain = apply(x, drawn), to_float(x)
+    with_one = drawn.erased.any(1)
+    assert 0.4 < with_one.float().mean() < 0.6
+    assert torch.equal(out[~with_one], plain[~with_one])
+    for found, before, sides in zip(out[with_one], plain[with_one], drawn.erased[with_one] * 32, strict=True):
+        top, left, bottom, right = (round(float(side)) for side in sides)
+        inside = torch.zeros(32, 32, dtype=torch.bool)
+        inside[top:bottom, left:right] = True
+        assert 8 <= bottom - top <= 16
+        assert 8 <= right - left <= 16
+        assert torch.equal(found, before.masked_fill(inside, 0.0))
+
+
+def test_they_change_nothing_else_of_a_draw_and_workers_parts_make_the_global_result() -> None:
+    more = replace(ALL, grey=0.5, erase=0.5)
+    drawn = draw(more, 8, (0, 5, 0))
+    assert same(replace(drawn, grey=None, erased=None), draw(ALL, 8, (0, 5, 0)))
+    x = images(8)
+    parts = [apply(x[n : n + 4], drawn.rows(n, n + 4)) for n in (0, 4)]
+    assert torch.equal(torch.cat(parts), apply(x, drawn))
 
 
 # -- windows of a number of pixels ----------------------------------------------------------------------------

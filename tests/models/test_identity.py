@@ -177,3 +177,16 @@ def test_an_embedder_of_the_centre_is_blind_to_the_border() -> None:
     centre, whole = (SiameseXception(**SMALL, centre=share).eval() for share in (0.5, 1.0))
     assert torch.equal(centre(image), centre(other))
     assert not torch.allclose(whole(image), whole(other), atol=1e-3)
+
+
+def test_an_image_and_its_mirror_image_are_one_once_trained() -> None:
+    torch.manual_seed(0)
+    both, image = SiameseXception(**SMALL, mirror=True), torch.randn(4, 3, 32, 32)
+    one = SiameseXception(**SMALL)
+    one.load_state_dict(both.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(both(image), one(image))  # while it is trained: batch norm's own statistics
+        both.eval(), one.eval()
+        expected = torch.nn.functional.normalize(one(image) + one(image.flip(3)), dim=1)
+        torch.testing.assert_close(both(image), expected)
+        torch.testing.assert_close(both(image), both(image.flip(3)))

@@ -46,6 +46,9 @@ for mining in ("random", "batch-hard"):
         method=IdentityMethod(mining=mining, margin=0.5),  # type: ignore[arg-type]
         data=replace(RECIPE.data, images_per_person=2),
     )
+RECIPES["gathered contrastive"] = replace(
+    RECIPES["gathered random"], method=IdentityMethod(loss="contrastive", temperature=0.5)
+)
 # f(source) is not computed but taken from storage, by the lanes of each rank.
 RECIPES["stored"] = replace(RECIPES["identity"], name="stored", data=replace(RECIPE.data, augment=Augment(crop=0.0)))
 RECIPES["centres"] = replace(
