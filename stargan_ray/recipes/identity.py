@@ -107,7 +107,7 @@ IDENTITY = (
     ),
     Recipe(
         "identity-lfw",
-        "Siamese Xception at half its width, contrastive loss, 64 px of LFW's upright faces: an hour and more on a core",
+        "Siamese Xception at half its width, contrastive loss, 64 px of LFW's upright faces: an hour on a core",
         IdentityMethod(
             width=0.5,
             middle_blocks=3,
