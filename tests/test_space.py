@@ -14,6 +14,7 @@ from stargan_ray.errors import InputError
 from stargan_ray.recipes import recipe_named
 from stargan_ray.recipes.searches import EMBEDDER, SEARCHES, search_named
 from stargan_ray.recipes.space import Choice, Range, field_of, parse_dimension, parse_value, point_text
+from stargan_ray.runtime.search_ledger import trial_of
 
 START, END = "method.lambda_id.start", "method.lambda_id.end"
 FROM, TO = "method.lambda_id.ramp_start", "method.lambda_id.ramp_end"
@@ -79,9 +80,12 @@ def test_fields_may_be_named_by_their_ends() -> None:
 @given(st.floats(0.01, 4), st.floats(0.1, 8), st.integers(0, 1000), st.integers(0, 1000), st.floats(0.25, 4))
 def test_every_point_of_the_schedule_can_be_trained(start: float, end: float, one: int, other: int, p: float) -> None:
     fields = {START: start, END: end, FROM: one, TO: other, "method.lambda_id.power": p}
-    (recipe,) = search_named("lambda-id").trained(fields)
+    search = search_named("lambda-id")
+    (recipe,) = search.trained(fields)
     schedule = recipe.method.lambda_id  # type: ignore[union-attr]
     assert (schedule.ramp_start, schedule.ramp_end) == (min(one, other), max(one, other))
+    told = trial_of(search, fields).fields
+    assert told == {**fields, FROM: schedule.ramp_start, TO: schedule.ramp_end}, "what is shown is what is trained"
     values = [schedule(step) for step in range(0, 1001, 50)]
     assert all(min(start, end) - 1e-9 <= value <= max(start, end) + 1e-9 for value in values)
     assert values[-1] == pytest.approx(end)

@@ -90,16 +90,11 @@ class Search:
     def trained(self, fields: Fields) -> tuple[Recipe, ...]:
         """The recipes of a trial in the order of their training; the last one is judged.
 
-        A ramp that would end before it starts is turned round, so that both ends may range over the whole run.
-
         Raises:
             InputError: a field is not there or its value is not allowed.
         """
         own = {path: value for path, value in fields.items() if not path.startswith(EMBEDDER)}
-        if _FROM in own or _TO in own:
-            schedule = getattr(self.recipe.method, "lambda_id", None)
-            ends = own.get(_FROM, getattr(schedule, "ramp_start", 0)), own.get(_TO, getattr(schedule, "ramp_end", 0))
-            own |= {_FROM: min(ends), _TO: max(ends)}
+        own = self.turned(own)
         if self.embedder is None:
             return (override(self.recipe, own),)
         inner = {p.removeprefix(EMBEDDER): value for p, value in fields.items() if p.startswith(EMBEDDER)}
@@ -107,6 +102,14 @@ class Search:
         method = embedder.method
         assert isinstance(method, IdentityMethod)
         return embedder, override(self.recipe, {"method.identity_dim": method.embedding, **own})
+
+    def turned(self, fields: Fields) -> dict[str, Any]:
+        """The fields; a ramp that would end before it starts is turned round: either end may be anywhere in the run."""
+        if _FROM not in fields and _TO not in fields:
+            return dict(fields)
+        schedule = getattr(self.recipe.method, "lambda_id", None)
+        ends = fields.get(_FROM, getattr(schedule, "ramp_start", 0)), fields.get(_TO, getattr(schedule, "ramp_end", 0))
+        return {**fields, _FROM: min(ends), _TO: max(ends)}
 
     def values_at(self, fields: Fields) -> dict[str, Any]:
         """Path -> value of every searched field at a point, also of those that it leaves as the recipe has them."""

@@ -87,7 +87,7 @@ def trial_of(search: Search, fields: Fields, label: str = "", order: int = 0) ->
     Raises:
         InputError: its fields are not allowed.
     """
-    return Trial(key_of(search.trained(fields)), label, dict(fields), order=order)
+    return Trial(key_of(search.trained(fields)), label, search.turned(fields), order=order)
 
 
 def key_of(recipes: tuple[Recipe, ...]) -> str:
