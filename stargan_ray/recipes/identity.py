@@ -107,7 +107,7 @@ IDENTITY = (
     ),
     Recipe(
         "identity-lfw",
-        "Siamese Xception at half its width, contrastive loss, 64 px of LFW's upright faces: forty minutes on a core",
+        "Siamese Xception at half its width, contrastive loss, 64 px of LFW's upright faces: forty minutes of a core",
         IdentityMethod(
             width=0.5,
             middle_blocks=3,
