@@ -186,7 +186,8 @@ def test_an_image_and_its_mirror_image_are_one_once_trained() -> None:
     one.load_state_dict(both.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(both(image), one(image))  # while it is trained: batch norm's own statistics
-        both.eval(), one.eval()
+        both.train(False)
+        one.train(False)
         expected = torch.nn.functional.normalize(one(image) + one(image.flip(3)), dim=1)
         torch.testing.assert_close(both(image), expected)
         torch.testing.assert_close(both(image), both(image.flip(3)))
