@@ -33,7 +33,7 @@ class UndecodableError(ValueError):
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
-def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
+def decode(data: bytes, size: int, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
     """Decode, turn upright, crop the central square and resize with antialiasing.
 
     Grey, palette and CMYK become RGB; transparent parts are laid on white; 16-bit grey keeps its range.
@@ -41,6 +41,7 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
     Args:
         data: A JPEG, PNG, WebP or BMP file.
         size: Side of the result in pixels.
+        out: Where to put it; None = into a new array.
 
     Returns:
         (3, size, size) uint8, RGB.
@@ -58,7 +59,9 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
             left, top = (image.width - side) // 2, (image.height - side) // 2
             box = (left, top, left + side, top + side)
             image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+        out = np.empty((3, size, size), np.uint8) if out is None else out
+        out[:] = np.frombuffer(image.tobytes(), np.uint8).reshape(size, size, 3).transpose(2, 0, 1)
+        return out
     except Exception as error:  # Pillow's decoders answer damaged bytes with almost any exception
         raise UndecodableError("unreadable", str(error)) from error
 

@@ -1,8 +1,9 @@
 """The Ray Data door: windows of decoded chunks, streamed to a training worker.
 
 Each worker asks for its own lanes from the window it stands at, so the sequence depends neither on how Ray
-schedules nor on how often a run was resumed. A window is one task: it computes the plan, reads the encoded
-images through a cache that outlives the task, decodes them unless it did so before, and returns one row.
+schedules nor on how often a run was resumed. The plan is computed where it is needed, by the worker, and a task is
+told which rows its windows are made of: it reads the encoded images through a cache that outlives the task, decodes
+them unless it did so before, and gives one row a window.
 """
 
 from __future__ import annotations
@@ -10,24 +11,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from stargan_ray.data.plan import Ints, Plan
+from stargan_ray.data.plan import Chunk, Ints, Plan
 from stargan_ray.data.pools import Load, Pixels, Window, pool_loader, rows_of
 from stargan_ray.data.shards import Dataset, open_dataset
 from stargan_ray.errors import InputError
 
 # Windows that are decoded together, an execution of Ray Data: each costs the time in which Ray makes ready for it. At
-# most twice their bytes lie in the object store for a worker.
-_MOST_WINDOWS, _MOST_BYTES = 16, 512 << 20
-_BLOCK_BYTES = 64 << 20  # windows of one task: between two tasks a reader waits, and a large block is copied once more
+# most twice their bytes lie in the object store for a worker, and all workers together leave half of it to others.
+_MOST_WINDOWS, _MOST_BYTES = 64, 1 << 30
+_SHARE = 1 / 4
+_BLOCK_BYTES = 4 << 20  # a task hands over what it has when it has so much: a block of several windows is copied twice
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,23 @@ def _loader(reading: _Reading) -> Load:
 
 @dataclass(frozen=True)
 class WindowLoader:
-    """Loads the pools of some lanes for the window numbers of a Ray Data block."""
+    """Loads the pools of a segment's windows, by their numbers in it."""
 
     reading: _Reading
-    plan: Plan
-    lanes: tuple[int, ...]
-    start: int
+    rows: tuple[Ints, ...]  # of each window, its lanes end to end
 
     def __call__(self, block: dict[str, Any]) -> pa.Table:
-        """{"id": (1,)} -> one row: window, and the images of its lanes end to end."""
-        load = _loader(self.reading)
-        window = self.start + int(block["id"][0])
-        pool = load(rows_of([self.plan.chunk(lane, window) for lane in self.lanes]))
-        return pa.table({"window": pa.array([window], pa.int64()), "pixels": _as_one_value(pool)})
+        """{"id": (1,)} -> one row: the number, and the images."""
+        number = int(block["id"][0])
+        pool = _loader(self.reading)(self.rows[number])
+        return pa.table({"id": pa.array([number], pa.int64()), "pixels": _as_one_value(pool)})
+
+
+class _Segment(NamedTuple):
+    """Windows that were decoded together."""
+
+    chunks: list[list[Chunk]]  # of each window and lane
+    blocks: list[Any]  # references to tables of one or more windows, in order
 
 
 @dataclass(frozen=True)
@@ -93,34 +98,40 @@ class RaySource:
         """See ``Source``."""
         import ray
 
-        segments = self.segments(start, stop)
+        segments = self.segments(start, stop, self._share(ray.cluster_resources().get("object_store_memory", 0.0)))
         with ThreadPoolExecutor(1, "decode") as pool:
             coming = pool.submit(self._decode, segments[0])
             for number, segment in enumerate(segments):
-                refs = _result(coming)
+                chunks, blocks = _result(coming)
                 if number + 1 < len(segments):
                     coming = pool.submit(self._decode, segments[number + 1])
-                expected = iter(segment)
-                while refs:
-                    table = ray.get(refs.pop(0))
+                expected = iter(range(len(segment)))
+                while blocks:
+                    table = ray.get(blocks.pop(0))
                     for row in range(table.num_rows):
-                        window = table["window"][row].as_py()
-                        assert window == next(expected), f"Ray Data delivered window {window} out of turn"
-                        chunks = [self.plan.chunk(lane, window) for lane in self.lanes]
-                        yield Window(chunks, self._pool(table, row))
+                        place = table["id"][row].as_py()
+                        assert place == next(expected), f"Ray Data delivered window {place} of {segment} out of turn"
+                        yield Window(chunks[place], self._pool(table, row))
 
-    def segments(self, start: int, stop: int) -> list[range]:
-        """What is decoded together: one window first, since somebody waits for it, and then twice as many each time."""
-        most = max(1, min(_MOST_WINDOWS, _MOST_BYTES // self._window_bytes))
+    def _share(self, store: float) -> int:
+        """Bytes of a segment, if all workers share the object stores of the cluster, which have ``store`` bytes."""
+        workers = self.plan.shape.lanes // len(self.lanes)
+        return int(min(_MOST_BYTES, store * _SHARE / workers))
+
+    def segments(self, start: int, stop: int, room: int) -> list[range]:
+        """What is decoded together: one window first, since somebody waits for it, and then twice as many each time.
+
+        Args:
+            start: the first window.
+            stop: the one behind the last.
+            room: bytes that a segment may take, unless it is a single window.
+        """
+        most = max(1, min(_MOST_WINDOWS, room // self._window_bytes))
         segments, count = [], 1
         while start < stop:
             segments.append(range(start, min(start + count, stop)))
             start, count = segments[-1].stop, min(2 * count, most)
         return segments
-
-    def _blocks(self, segment: range) -> int:
-        """How many tasks decode a segment."""
-        return min(len(segment), max(self.readers, math.ceil(len(segment) * self._window_bytes / _BLOCK_BYTES)))
 
     @functools.cached_property
     def _window_bytes(self) -> int:
@@ -134,12 +145,12 @@ class RaySource:
         content_hash = self.dataset.manifest.content_hash
         return _Reading(self.dataset.uri, content_hash, self.cache_bytes, self.size, digest, rows)
 
-    def loader(self, segment: range) -> WindowLoader:
+    def loader(self, chunks: list[list[Chunk]]) -> WindowLoader:
         """What makes the windows of a segment."""
-        return WindowLoader(self._reading, self.plan, tuple(self.lanes), segment.start)
+        return WindowLoader(self._reading, tuple(map(rows_of, chunks)))
 
-    def _decode(self, segment: range) -> list[Any]:
-        """References to the decoded windows of a segment, in order, when all are there.
+    def _decode(self, segment: range) -> _Segment:
+        """The decoded windows of a segment, when all are there.
 
         An execution of Ray Data that is left open waits for its reader in a loop that keeps a core busy and
         holds the interpreter of the training process (3 times slower steps, measured). So each segment is an
@@ -148,16 +159,19 @@ class RaySource:
         import ray.data
         from ray.data import DataContext, TaskPoolStrategy
 
-        DataContext.get_current().execution_options.preserve_order = True
-        # Reading numbers and decoding their windows fuse into one task a block.
-        numbers = ray.data.range(len(segment), override_num_blocks=self._blocks(segment))
+        context = DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.target_max_block_size = _BLOCK_BYTES
+        chunks = [[self.plan.chunk(lane, window) for lane in self.lanes] for window in segment]
+        # Reading numbers and decoding their windows fuse into one task; between two of them a reader would wait.
+        numbers = ray.data.range(len(segment), override_num_blocks=min(len(segment), self.readers))
         decoded = numbers.map_batches(
-            self.loader(segment),
+            self.loader(chunks),
             batch_size=1,
             compute=TaskPoolStrategy(size=self.readers),
             num_cpus=self.cpus,
         )
-        return list(decoded.to_arrow_refs())
+        return _Segment(chunks, list(decoded.to_arrow_refs()))
 
     def _pool(self, table: pa.Table, row: int) -> Pixels:
         """A window's images in the object store's memory."""
@@ -170,8 +184,8 @@ def _as_one_value(pool: Pixels) -> pa.LargeBinaryArray:
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(pool)])
 
 
-def _result(coming: Future[list[Any]]) -> list[Any]:
-    """The references of a segment's windows."""
+def _result(coming: Future[_Segment]) -> _Segment:
+    """What comes."""
     with said_plainly():
         return coming.result()
 

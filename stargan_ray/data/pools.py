@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from stargan_ray.data.arena import Arena
 from stargan_ray.data.decode import UndecodableError, decode
 from stargan_ray.data.plan import Chunk
 from stargan_ray.data.shards import Dataset
@@ -33,14 +34,17 @@ class Window(NamedTuple):
 Load = Callable[[npt.NDArray[np.int64]], Pixels]  # (U,) positions in an index -> (U, 3, H, W)
 
 
-def load_pool(dataset: Dataset, rows: npt.NDArray[np.int64], size: int, threads: int = 1) -> Pixels:
-    """Read and decode the images at some positions of the index; (U, 3, size, size) uint8."""
-    pool, encoded = np.empty((len(rows), 3, size, size), np.uint8), dataset.images(rows)
+def load_pool(
+    dataset: Dataset, rows: npt.NDArray[np.int64], size: int, threads: int = 1, arena: Arena | None = None
+) -> Pixels:
+    """Read and decode the images at some positions of the index; (U, 3, size, size) uint8, in an arena's memory."""
+    pool = (arena or Arena()).empty((len(rows), 3, size, size))
+    encoded = dataset.images(rows)
 
     def fill(places: Iterable[int]) -> None:
         for place in places:
             try:
-                pool[place] = decode(encoded[place], size)
+                decode(encoded[place], size, pool[place])
             except UndecodableError as error:
                 key = dataset.index["key"][int(rows[place])].as_py()
                 raise InputError(
@@ -67,12 +71,12 @@ def pool_loader(dataset: Dataset, rows: npt.NDArray[np.int64], size: int, keep_b
             image is decoded once and kept; otherwise nothing is, for in a long pass the oldest is what comes next.
     """
     if dataset.manifest.image_bytes + len(rows) * 3 * size * size > keep_bytes:
-        return partial(_load, dataset, size)
+        return partial(_load, dataset, size, Arena())
     return _Kept(dataset, rows, size)
 
 
-def _load(dataset: Dataset, size: int, rows: npt.NDArray[np.int64]) -> Pixels:
-    return load_pool(dataset, rows, size)
+def _load(dataset: Dataset, size: int, arena: Arena, rows: npt.NDArray[np.int64]) -> Pixels:
+    return load_pool(dataset, rows, size, arena=arena)
 
 
 class _Kept:
@@ -83,10 +87,12 @@ class _Kept:
         self._rows = np.sort(rows)
         self._images = np.empty((len(rows), 3, size, size), np.uint8)
         self._there = np.zeros(len(rows), np.bool_)
+        self._arena = Arena()
 
     def __call__(self, rows: npt.NDArray[np.int64]) -> Pixels:
         places = np.searchsorted(self._rows, rows)
         if len(new := np.unique(places[~self._there[places]])):
             self._images[new] = load_pool(self._dataset, self._rows[new], self._size)
             self._there[new] = True
-        return self._images[places]
+        pool = self._arena.empty((len(rows), *self._images.shape[1:]))
+        return self._images.take(places, axis=0, out=pool, mode="clip")  # other modes fill a second array first

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -37,10 +39,10 @@ def test_an_image_that_cannot_be_decoded_is_named(
     bad = dataset.images(np.array([7]))[0]
     decode = pools.decode
 
-    def refuse(data: bytes, size: int) -> object:
+    def refuse(data: bytes, *more: Any) -> object:
         if data == bad:
             raise UndecodableError("damaged")
-        return decode(data, size)
+        return decode(data, *more)
 
     monkeypatch.setattr(pools, "decode", refuse)
     key = dataset.index["key"][7].as_py()

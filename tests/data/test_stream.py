@@ -78,7 +78,7 @@ def test_a_batch_holds_the_images_and_labels_of_the_plan(dataset: Dataset) -> No
 
 def test_each_image_is_decoded_once_a_window(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
-    monkeypatch.setattr(pools, "decode", lambda data, size: decoded.append(data) or decode(data, size))
+    monkeypatch.setattr(pools, "decode", lambda data, *more: decoded.append(data) or decode(data, *more))
     used = 0
     for batch in steps(dataset, 0, 3 * SHAPE.window):
         used += sum(batch[role].shape[0] for role in ("source", "reference", "reference2"))
@@ -113,7 +113,7 @@ class _Ticket:
         self.alive = self.most = self.made = 0
         self.begun: dict[int, threading.Event] = {n: threading.Event() for n in range(20)}
 
-    def load(self, dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.uint8]:
+    def load(self, dataset: Dataset, rows: npt.NDArray[np.int64], size: int, **_: object) -> npt.NDArray[np.uint8]:
         pool = np.zeros((len(rows), 3, size, size), np.uint8)
         with self.lock:
             self.alive += 1
@@ -142,6 +142,16 @@ def test_at_most_two_windows_are_in_memory(dataset: Dataset, monkeypatch: pytest
     assert ticket.most == 2
 
 
+@pytest.mark.parametrize("keep_bytes", [0, 1 << 30], ids=["decoded anew", "kept"])
+def test_windows_share_the_memory_of_two(dataset: Dataset, keep_bytes: int) -> None:
+    """What is taken of the system once serves all windows, since each new page of it costs time."""
+    places = set()
+    for window in ThreadSource(dataset, plan_of(dataset), range(1), 32, keep_bytes).windows(0, 12):
+        places.add(window.pool.__array_interface__["data"][0])
+        del window
+    assert len(places) <= 2
+
+
 def test_the_window_in_use_is_held_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device of this memory copies nothing: what is alive is the window in use and what is read ahead."""
     ticket = _Ticket()
@@ -155,7 +165,7 @@ def test_the_window_in_use_is_held_once(dataset: Dataset, monkeypatch: pytest.Mo
 
 
 def test_an_error_in_the_thread_reaches_the_consumer(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_later(dataset: Dataset, rows: npt.NDArray[np.int64], size: int) -> Any:
+    def fail_later(dataset: Dataset, rows: npt.NDArray[np.int64], size: int, **_: object) -> Any:
         calls.append(len(rows))
         if len(calls) > 2:  # windows
             raise OSError("the disk went away")
