@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -99,12 +100,15 @@ class RaySource:
         import ray
 
         segments = self.segments(start, stop, self._share(ray.cluster_resources().get("object_store_memory", 0.0)))
-        with ThreadPoolExecutor(1, "decode") as pool:
-            coming = pool.submit(self._decode, segments[0])
+        with ThreadPoolExecutor(1, "plan") as planner, ThreadPoolExecutor(1, "decode") as decoder:
+            # While Ray decodes one segment the next is planned, and the one before is used.
+            plans = deque(planner.submit(self._chunks, segment) for segment in segments[:2])
+            coming = decoder.submit(self._decode, plans.popleft())
             for number, segment in enumerate(segments):
                 chunks, blocks = _result(coming)
-                if number + 1 < len(segments):
-                    coming = pool.submit(self._decode, segments[number + 1])
+                if plans:
+                    coming = decoder.submit(self._decode, plans.popleft())
+                plans.extend(planner.submit(self._chunks, later) for later in segments[number + 2 : number + 3])
                 expected = iter(range(len(segment)))
                 while blocks:
                     table = ray.get(blocks.pop(0))
@@ -149,7 +153,11 @@ class RaySource:
         """What makes the windows of a segment."""
         return WindowLoader(self._reading, tuple(map(rows_of, chunks)))
 
-    def _decode(self, segment: range) -> _Segment:
+    def _chunks(self, segment: range) -> list[list[Chunk]]:
+        """The plan of a segment: each window's lanes."""
+        return [[self.plan.chunk(lane, window) for lane in self.lanes] for window in segment]
+
+    def _decode(self, planned: Future[list[list[Chunk]]]) -> _Segment:
         """The decoded windows of a segment, when all are there.
 
         An execution of Ray Data that is left open waits for its reader in a loop that keeps a core busy and
@@ -162,9 +170,9 @@ class RaySource:
         context = DataContext.get_current()
         context.execution_options.preserve_order = True
         context.target_max_block_size = _BLOCK_BYTES
-        chunks = [[self.plan.chunk(lane, window) for lane in self.lanes] for window in segment]
+        chunks = planned.result()
         # Reading numbers and decoding their windows fuse into one task; between two of them a reader would wait.
-        numbers = ray.data.range(len(segment), override_num_blocks=min(len(segment), self.readers))
+        numbers = ray.data.range(len(chunks), override_num_blocks=min(len(chunks), self.readers))
         decoded = numbers.map_batches(
             self.loader(chunks),
             batch_size=1,
