@@ -1,11 +1,11 @@
 """Workers beside one another: torch's gloo alone, and the same by Ray Train with its data by Ray Data.
 
-    python benchmarks/scale.py                  # some four minutes on two cores that nothing else uses
+    python benchmarks/scale.py                  # some six minutes on two cores that nothing else uses
 
 ``stargan-v2-tiny`` at 32 px, a global batch of 16 whoever computes it. In turn, in one process a rank: one worker with
 one thread, one worker with a thread for every core, and a worker of one thread on every core, all on random images in
 memory. Then Ray: whole trainings of generated faces with the loop's own rates, start-up left out; its readers have a
-core where there is one over.
+core where there is one over. Then the first part once more, so that both of a comparison have seen the same machine.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 import torch.distributed as dist
 from measure import alternate, report, throughput
@@ -38,7 +39,7 @@ from stargan_ray.training.worker import GroupWorker, LocalWorker, Worker
 
 RECIPE, SIZE, BATCH = "stargan-v2-tiny", 32, 16
 STEPS = 8  # timed at once: the recipe's own mathematics repeats after four
-ROUNDS, REPORTS = 5, 6
+ROUNDS, REPORTS = 4, 12
 
 
 def steps_of(worker: Worker, threads: int) -> Callable[[], None]:
@@ -78,6 +79,7 @@ def rank_of(rank: int, workers: int, folder: str) -> None:
 def by_gloo(workers: int, folder: Path) -> dict[str, list[float]]:
     """Seconds of ``STEPS`` steps by one worker and by several, in turn."""
     multiprocessing.spawn(rank_of, (workers, str(folder)), nprocs=workers)
+    (folder / f"meeting-{workers}").unlink(missing_ok=True)
     seconds: dict[str, list[float]] = json.loads((folder / f"{workers}.json").read_text())
     return seconds
 
@@ -134,21 +136,23 @@ def main() -> None:
         folder = Path(temporary)
         faces = FacesConfig(people=60, images_per_person=16, size=SIZE, splits=(1.0, 0.0, 0.0))
         write_dataset(str(folder / "faces"), read_faces(faces))
-        seconds, waits, facts = dict[str, list[float]](), dict[str, float](), dict[str, Any]()
-        for workers in several:
-            found = by_gloo(workers, folder)
-            seconds |= {key if key not in seconds else f"{key}_beside_{workers}": value for key, value in found.items()}
-            facts[f"{workers}_workers_to_{workers}_threads"] = throughput(
-                found, f"{workers}_workers", f"one_worker_{workers}_threads"
-            )
-            facts[f"{workers}_workers_to_one"] = throughput(found, f"{workers}_workers", "one_worker_1_threads")
+        groups = {workers: by_gloo(workers, folder) for workers in several}
         launch.prepare()
-        for workers in (1, *several):
-            found = by_ray(workers, folder)
-            waits[str(workers)] = round(statistics.median(found.pop(f"waited_{workers}")), 4)
-            seconds |= found
-            bare = "one_worker_1_threads" if workers == 1 else f"{workers}_workers"
-            facts[f"ray_to_bare_{workers}"] = of_medians(seconds, f"ray_{workers}_workers", bare)
+        trained = {workers: by_ray(workers, folder) for workers in (1, *several)}
+        ray.shutdown()
+        for workers in several:
+            for key, more in by_gloo(workers, folder).items():
+                groups[workers][key] += more
+    seconds, waits, facts = dict[str, list[float]](), dict[str, float](), dict[str, Any]()
+    for workers, found in groups.items():
+        seconds |= {key if key not in seconds else f"{key}_beside_{workers}": value for key, value in found.items()}
+        for name, base in ((f"{workers}_threads", f"one_worker_{workers}_threads"), ("one", "one_worker_1_threads")):
+            facts[f"{workers}_workers_to_{name}"] = throughput(found, f"{workers}_workers", base)
+    for workers, found in trained.items():
+        waits[str(workers)] = round(statistics.median(found.pop(f"waited_{workers}")), 4)
+        seconds |= found
+        bare = "one_worker_1_threads" if workers == 1 else f"{workers}_workers"
+        facts[f"ray_to_bare_{workers}"] = of_medians(seconds, f"ray_{workers}_workers", bare)
     shape = {"batch": BATCH, "size": SIZE, "steps": STEPS, "cores": cores}
     report("scale", "python benchmarks/scale.py", seconds, **shape, data_wait_share=waits, **facts)
 
