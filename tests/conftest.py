@@ -13,6 +13,13 @@ from forked_workers import CONFIG, Nursery, config_of
 _SCRUBBED = ("AWS_", "RAY_", "MLFLOW_", "STARGAN_")
 
 
+def pytest_sessionfinish() -> None:
+    """Ray ends while the interpreter is whole: threads of it that outlived a suite have crashed its process."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
+
+
 @pytest.fixture(scope="session")
 def ray_workers(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What Ray reads to start its workers as forks; nothing where there are no such sockets, as on macOS."""
