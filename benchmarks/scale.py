@@ -1,6 +1,6 @@
 """Workers beside one another: torch's gloo alone, and the same by Ray Train with its data by Ray Data.
 
-    python benchmarks/scale.py                  # some six minutes on two cores that nothing else uses
+    python benchmarks/scale.py                  # some seven minutes on two cores that nothing else uses
 
 ``stargan-v2-tiny`` at 32 px, a global batch of 16 whoever computes it. In turn, in one process a rank: one worker with
 one thread, one worker with a thread for every core, and a worker of one thread on every core, all on random images in
