@@ -97,6 +97,7 @@ class TrainConfig:
         accumulate: parts that a worker's share of the batch is cut into, one after another.
         precision: ``fp32``, or ``bf16`` autocast of the forward passes.
         fuse: norms and activations of G compiled into kernels of their own: for GPUs, and wants a C compiler there.
+        winograd: wide 3 × 3 convolutions by Winograd's filtering where they are computed on a processor, in fp32.
         graphs: iterations recorded as CUDA graphs, which start with one call: for a GPU that waits for its processor.
         ema: decay of the averaged networks per iteration.
         threads: CPU threads of a worker; 0 = the library's choice.
@@ -113,6 +114,7 @@ class TrainConfig:
     accumulate: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     fuse: bool = False
+    winograd: bool = True
     graphs: bool = False
     ema: float = 0.999
     threads: int = 0

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stargan_ray.models.fused import compiled, norm_activation
 from stargan_ray.models.halving import halved
+from stargan_ray.models.winograd_layer import doubled, then_halved
 
 # Which of a module's parameters have an entry for each domain: name -> (axis, index of the first domain on it). A start
 # from a network of other domains takes over the entries of those that both know.
@@ -72,14 +73,12 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.InstanceNorm2d(n_in, affine=True) if normalize else nn.Identity()
         self.shortcut = conv(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
 
-    def _pool(self, x: Tensor) -> Tensor:
-        return halved(x) if self.downsample else x
-
     def forward(self, x: Tensor) -> Tensor:
         """Residual and shortcut, each of unit variance, added and scaled back to unit variance."""
         # The 1×1 shortcut and the average pool commute exactly; pooling first costs a quarter.
-        skip = self.shortcut(self._pool(x))
-        x = self._pool(self.conv1(norm_activation(self.norm1, x, fused=self.fused)))
+        skip = self.shortcut(halved(x) if self.downsample else x)
+        x = norm_activation(self.norm1, x, fused=self.fused)
+        x = then_halved(self.conv1, x) if self.downsample else self.conv1(x)
         x = self.conv2(norm_activation(self.norm2, x, fused=self.fused))
         return (x + skip) * math.sqrt(0.5)
 
@@ -118,13 +117,12 @@ class AdaINBlock(nn.Module):
         self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1)
         self.shortcut = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
 
-    def _upsample(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2, mode="nearest") if self.upsample else x
-
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Residual and shortcut added and scaled back to unit variance."""
         # A 1×1 convolution and nearest up-sampling commute exactly; convolving first costs a quarter.
-        skip = self._upsample(self.shortcut(x))
-        x = self.conv1(self._upsample(self.norm1(x, style)))
+        skip = self.shortcut(x)
+        skip = F.interpolate(skip, scale_factor=2, mode="nearest") if self.upsample else skip
+        x = self.norm1(x, style)
+        x = doubled(self.conv1, x) if self.upsample else self.conv1(x)
         x = self.conv2(self.norm2(x, style))
         return (x + skip) * math.sqrt(0.5)

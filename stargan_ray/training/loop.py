@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stargan_ray.config import Recipe, to_json
 from stargan_ray.data.stream import Batches
-from stargan_ray.methods.base import fuse
+from stargan_ray.methods.base import fuse, quicken
 from stargan_ray.training.checkpoint import Checkpoints
 from stargan_ray.training.graphs import GraphedStep, Part, require_fit
 from stargan_ray.training.parts import cut
@@ -44,6 +44,8 @@ def fresh_state(recipe: Recipe, domains: int, worker: Worker, helpers: dict[str,
     networks = {n: placed(net, worker.device) for n, net in method.networks(recipe.data.size, domains).items()}
     if recipe.train.fuse:
         networks = {name: fuse(network) for name, network in networks.items()}
+    if recipe.train.winograd and worker.device.type == "cpu":
+        networks = {name: quicken(network) for name, network in networks.items()}
     averaged = {n: copy.deepcopy(networks[n]).eval().requires_grad_(False) for n in method.averaged}
     return State(
         method=method,

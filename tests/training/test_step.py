@@ -17,7 +17,10 @@ from torch import Tensor, nn
 
 from stargan_ray.methods.expression import ExpressionMethod
 from stargan_ray.methods.stargan_v2 import StarGANv2
+from stargan_ray.models import winograd_layer
+from stargan_ray.models.winograd_layer import WinogradConv2d
 from stargan_ray.training import step as step_module
+from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.step import NonFiniteError, State, check_marks, run_step
 from stargan_ray.training.worker import LocalWorker
 
@@ -51,6 +54,16 @@ def iterate(state: State, cuts: int = 1) -> dict[str, Tensor]:
     each = BATCH // cuts
     parts = [part_of(state.step, slice(n * each, (n + 1) * each)) for n in range(cuts)]
     return run_step(state, LocalWorker(), parts, ema=0.9)
+
+
+def test_wide_convolutions_are_winograds_unless_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the networks and their averages, on a processor, by the recipe's field."""
+    monkeypatch.setattr(winograd_layer, "_CHANNELS", 4)
+    for wanted in (True, False):
+        state = fresh_state(replace(RECIPE, train=replace(RECIPE.train, winograd=wanted)), 8, LocalWorker(), {})
+        for networks in (state.networks, state.averaged):
+            found = any(isinstance(layer, WinogradConv2d) for layer in networks["generator"].modules())
+            assert found is wanted
 
 
 @pytest.mark.usefixtures("double")
