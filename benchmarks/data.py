@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import alternate, report, throughput
+from measure import alternate, report, rounds, throughput
 from pictures import write_folder
 from PIL import Image
 from torch import Tensor
@@ -48,7 +48,7 @@ from stargan_ray.runtime.cluster import start_ray
 from stargan_ray.runtime.plans import make_plan
 
 SETS = ((6_400, 64, 32, 63), (1_600, 256, 7, 15))  # files, pixels, windows, those before Ray Data is in its stride
-ROUNDS, LONGER = 3, 4  # LONGER times as many windows for the two sources
+ROUNDS, LONGER = rounds(3), 4  # LONGER times as many windows for the two sources
 SMALL, LARGE = 48 << 20, 1 << 30  # memory: enough for encoded images alone, and for decoded ones too
 CPU = torch.device("cpu")
 Work = Callable[[], object]

@@ -17,6 +17,11 @@ from stargan_ray.runtime import lineage
 RESULTS = Path(__file__).parent / "results"
 
 
+def rounds(usual: int) -> int:
+    """How often each piece of work is timed: the variable ROUNDS, as ``make bench`` sets it, or so often."""
+    return int(os.environ.get("ROUNDS", usual))
+
+
 def alternate(
     rounds: int, before: Callable[[], object] = lambda: None, **work: Callable[[], object]
 ) -> dict[str, list[float]]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import alternate, report, throughput
+from measure import alternate, report, rounds, throughput
 
 from stargan_ray.config import to_json
 from stargan_ray.data.faces import FacesConfig
@@ -42,7 +42,7 @@ from stargan_ray.training.checkpoint import save_folder
 from stargan_ray.training.loop import fresh_state
 from stargan_ray.training.worker import LocalWorker
 
-ROUNDS = 5
+ROUNDS = rounds(5)
 ROWS = {"expression-tiny": 16_384, "expression-short": 4_096, "expression": 768}  # some ten seconds of a core each
 
 KEEP = Policy(rule="soft", threshold=0.0)  # every row stays, which is the most to write

@@ -21,7 +21,7 @@ from typing import Any
 import ray
 import torch
 import torch.distributed as dist
-from measure import alternate, report, throughput
+from measure import alternate, report, rounds, throughput
 from torch import multiprocessing
 
 from stargan_ray.config import Recipe, override
@@ -39,7 +39,7 @@ from stargan_ray.training.worker import GroupWorker, LocalWorker, Worker
 
 RECIPE, SIZE, BATCH = "stargan-v2-tiny", 32, 16
 STEPS = 8  # timed at once: the recipe's own mathematics repeats after four
-ROUNDS, REPORTS = 4, 12
+ROUNDS, REPORTS = rounds(4), 12
 
 
 def steps_of(worker: Worker, threads: int) -> Callable[[], None]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from measure import alternate, report, throughput
+from measure import alternate, report, rounds, throughput
 
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.readers.faces import read_faces
@@ -23,7 +23,7 @@ from stargan_ray.data.writing import write_dataset
 from stargan_ray.runtime.standing import read_now
 
 ROOT = Path(__file__).parents[1]
-ROUNDS = 3
+ROUNDS = rounds(3)
 HELP = ("train", "tune", "evaluate", "ingest", "translate", "status")
 RECIPE = "stargan-v2-tiny"
 
