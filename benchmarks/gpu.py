@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from measure import commit, hardware  # isort: skip
+from peer import Peer  # isort: skip
 from textbook import TextbookV2  # isort: skip
 from stargan_ray.methods.base import fuse
 from stargan_ray.methods.stargan_v2 import StarGANv2
@@ -151,7 +152,11 @@ def main() -> None:
     parser.add_argument("--benchmark", action=argparse.BooleanOptionalAction, default=True, help="of cuDNN")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "gpu.json"))
+    parser.add_argument("--peer", default="", help="folder of a checkout of the published code, timed first")
     given = parser.parse_args()
+    if given.peer:
+        WAYS["peer"] = lambda batch, size: Peer(given.peer, METHOD, make_batch(batch, size), DOMAINS)
+        given.ways.insert(0, "peer")
     torch.backends.cudnn.benchmark = given.benchmark
     gflop = costs(recipe_named(f"stargan-v2-{given.size}"), DOMAINS, {}).gflop
     ceiling = matrix_ceiling()

@@ -5,6 +5,7 @@ python benchmarks/step.py stargan-v1 laun     these
 
 python benchmarks/step.py all                 every method
 python benchmarks/step.py published           stargan-v2 with its published networks at 64 px: a quarter of an hour
+python benchmarks/step.py published --peer X  beside them the iteration of a checkout of the published code in folder X
 
 The textbook recomputes everything and freezes nothing; both compute the same mathematics (the equality is a test:
 tests/methods). The tiny recipe's own iteration, with its cheaper mathematics, stands beside them.
@@ -12,9 +13,9 @@ tests/methods). The tiny recipe's own iteration, with its cheaper mathematics, s
 
 from __future__ import annotations
 
+import argparse
 import copy
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measure import alternate, report, throughput  # isort: skip
+from measure import alternate, report, rounds, throughput  # isort: skip
+from peer import Peer  # isort: skip
 from textbook import Plain, TextbookV1, TextbookV2  # isort: skip
 from stargan_ray.errors import unknown
 from stargan_ray.methods.fa_gan import FAGANStyle
@@ -106,7 +108,7 @@ def stargan_v2(name: str) -> tuple[Work, dict[str, int]]:
     return work, dict.fromkeys(work, BATCH)
 
 
-def published() -> None:
+def published(peer: str) -> None:
     """StarGAN v2 with its published widths at 64 px, batches of 8, every core; some four minutes a round."""
     torch.set_num_threads(os.cpu_count() or 1)
     method, batch = StarGANv2(lambda_ds=LinearDecay(1.0, 0)), make_batch(8, 64)
@@ -115,9 +117,12 @@ def published() -> None:
         "plain_convolutions": make_step(method, batch, winograd=False),
         "ours": make_step(method, batch),
     }
-    seconds = alternate(3, **work)
-    ratios = {name: throughput(seconds, name, "textbook") for name in ("plain_convolutions", "ours")}
-    report("step-64", "python benchmarks/step.py published", seconds, batch=8, size=64, of_textbook=ratios)
+    if peer:
+        work["peer"] = Peer(peer, method, batch, DOMAINS)
+    seconds = alternate(rounds(3), **work)
+    ratios = {name: throughput(seconds, name, "textbook") for name in work if name != "textbook"}
+    command = "python benchmarks/step.py published" + (" --peer PATH" if peer else "")
+    report("step-64", command, seconds, batch=8, size=64, of_textbook=ratios)
 
 
 def stargan_v1(name: str) -> tuple[Work, dict[str, int]]:
@@ -156,9 +161,13 @@ def main() -> None:
     """Measure and report."""
     torch.set_num_threads(1)
     known = (StarGANv2.name, StarGANv1.name, LAUN.name, StarGANv2Identity.name, FAGANStyle.name)
-    asked = sys.argv[1:] or [StarGANv2.name]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("methods", nargs="*", default=[StarGANv2.name])
+    parser.add_argument("--peer", default="")
+    flags = parser.parse_args()
+    asked = flags.methods
     if asked == ["published"]:
-        published()
+        published(flags.peer)
         return
     for name in known if asked == ["all"] else asked:
         if name not in known:
