@@ -37,7 +37,7 @@ class Compare:
         name: of the comparison; its runs are NAME-RECIPE-SEED.
         out: folder for comparison.md, .csv and .json; a path or s3://bucket/prefix.
         recipes: one row each; with --ablation the one recipe that is varied.
-        ablation: a named list of variants of the recipe: identity, identity-crossed, lambda-id or
+        ablation: a named list of variants of the recipe: identity, identity-crossed, lambda-id, savings or
             domains.
         seeds: of the trainings; each row is trained with each.
         steps: of every training; 0 = as the recipes say.

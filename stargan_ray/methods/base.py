@@ -39,6 +39,9 @@ class Weight(float):
         weight.tensor = tensor
         return weight
 
+    def __mul__(self, times: float) -> Weight:
+        return Weight.of(float(self) * times, self.tensor * times)
+
     def __neg__(self) -> Weight:
         return Weight.of(-float(self), -self.tensor)
 
@@ -103,6 +106,8 @@ class Phase:
         every: the phase runs on every n-th step.
         offset: the first step that it runs on, 0 <= offset < every.
         keeps: networks that are not updated here, but whose graph is built here for a later phase of the step.
+        defers: the gradients of its networks wait for the next phase of the step that updates them, and are added to
+            those of that one.
     """
 
     name: str
@@ -111,6 +116,7 @@ class Phase:
     every: int = 1
     offset: int = 0
     keeps: tuple[str, ...] = ()
+    defers: bool = False
 
     def due(self, step: int) -> bool:
         """Whether the phase runs on this step."""

@@ -100,11 +100,36 @@ def _domains(base: Recipe) -> list[Variant]:
     ]
 
 
-_ABLATIONS = {"identity": _one_by_one, "identity-crossed": _crossed, "lambda-id": _balance, "domains": _domains}
+def _savings(base: Recipe) -> list[Variant]:
+    """What makes an iteration cheaper and changes its numbers, each alone, beside the published iteration in fp32."""
+    if not hasattr(base.method, "merged"):
+        raise InputError(f"ablation of {base.name}: it is for recipes of stargan-v2 and stargan-v2-id")
+    plain: Fields = {
+        "method.r1_every": 1,
+        "method.reference_every": 1,
+        "method.merged": False,
+        "train.precision": "fp32",
+    }
+    changes: dict[str, Fields] = {
+        "published updates": {},
+        "bf16": {"train.precision": "bf16"},
+        "lazy R1": {"method.r1_every": 16},
+        "merged updates": {"method.merged": True},
+    }
+    return [Variant(name, {**plain, **fields}) for name, fields in changes.items()]
+
+
+_ABLATIONS = {
+    "identity": _one_by_one,
+    "identity-crossed": _crossed,
+    "lambda-id": _balance,
+    "domains": _domains,
+    "savings": _savings,
+}
 
 
 def ablation_named(name: str, base: Recipe) -> list[Recipe]:
-    """The variants of a recipe that a name stands for: ``identity``, ``identity-crossed``, ``lambda-id``, ``domains``.
+    """The variants of a recipe that a name stands for: ``identity``, ``lambda-id``, ``savings`` and others.
 
     Raises:
         InputError: there is no such list, or the recipe lacks what it varies.

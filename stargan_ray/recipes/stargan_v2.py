@@ -36,6 +36,19 @@ _TINY: dict[str, Any] = {
 }
 
 
+_CHEAPER: dict[str, tuple[str, dict[str, Any]]] = {
+    "lazy-r1": ("R1 every 16th iteration at 16 times the weight", {"r1_every": 16}),
+    "merged": ("one update of D and one of G an iteration", {"merged": True}),
+}
+
+
+def _cheaper(method: StarGANv2, name: str) -> Recipe:
+    """The published settings at 256 px with other, cheaper mathematics."""
+    about, fields = _CHEAPER[name]
+    base = published(replace(method, **fields), 256, 100_000, 8)
+    return replace(base, name=f"{base.name}-{name}", about=f"{base.name} with other mathematics: {about}")
+
+
 STARGAN_V2: tuple[Recipe, ...] = (
     Recipe(
         "stargan-v2-tiny",
@@ -74,4 +87,5 @@ STARGAN_V2: tuple[Recipe, ...] = (
     ),
     *(published(StarGANv2(), size, 100_000, 8) for size in (64, 128, 256)),
     *(published(StarGANv2Identity(), size, 100_000, 8) for size in (64, 128, 256)),
+    *(_cheaper(method, name) for method in (StarGANv2(), StarGANv2Identity()) for name in _CHEAPER),
 )

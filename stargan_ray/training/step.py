@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stargan_ray.methods.base import Batch, Method, Phase, Step
+from stargan_ray.training.rounding import rounded
 from stargan_ray.training.worker import Worker, without_sync
 
 
@@ -110,7 +111,9 @@ def run_step(
             last = i == len(parts) - 1
             if len(parts) > 1:  # holding every part's graph for a later phase would undo what accumulation saves
                 steps[i].scratch = {}
-            with contextlib.nullcontext() if last else without_sync([views[n] for n in phase.updates]):
+            reduced = last and not phase.defers
+            synced = contextlib.nullcontext() if reduced else without_sync([views[n] for n in phase.updates])
+            with synced, rounded(worker.device, bf16):
                 with torch.autocast(worker.device.type, torch.bfloat16, enabled=bf16):
                     terms = phase.loss(views, batch, steps[i])
                 total = sum(term.weighted for term in terms.values() if term.weight)
@@ -118,7 +121,8 @@ def run_step(
             for name, term in terms.items():
                 key = f"{phase.name}/{name}"
                 values[key] = values.get(key, 0.0) + term.value.detach() / len(parts)
-        _update(state, phase)
+        if not phase.defers:
+            _update(state, phase)
     _average(state, ema)
     state.step += 1
     return values

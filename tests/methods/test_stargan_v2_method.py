@@ -53,6 +53,8 @@ METHODS: dict[str, AnyMethod] = {
     "plain": StarGANv2(**SMALL),
     "guided": StarGANv2(**SMALL, lambda_cls=LinearDecay(0.6, 5), compose="mask"),
     "seldom": StarGANv2(**SMALL, r1_every=2, reference_every=2),
+    "merged": StarGANv2(**SMALL, merged=True, lambda_cls=LinearDecay(0.6, 5)),
+    "merged seldom": StarGANv2Identity(**IDENTITY, merged=True, r1_every=2, reference_every=2),
     "identity": StarGANv2Identity(**IDENTITY),
     "blind-critic": StarGANv2Identity(**IDENTITY, conditional_critic=False),
     "in channels": StarGANv2Identity(**IDENTITY, inject="channels"),
@@ -149,12 +151,43 @@ class Plain:
         z, z2 = noise("latent", self.method.latent_dim), noise("latent2", self.method.latent_dim)
         references = batch["reference"], batch["reference2"]
         both = step % self.method.reference_every == 0
+        if self.method.merged:
+            self.merged(batch, step, (z, z2), references if both else ())
+            self.average()
+            return
         self.update(self.d_loss(batch, step, z=z), "discriminator")
         if both:
             self.update(self.d_loss(batch, step, reference=references[0]), "discriminator")
         self.update(self.g_loss(batch, step, zs=(z, z2)), "generator", "mapping", "style_encoder")
         if both:
             self.update(self.g_loss(batch, step, references=references), "generator")
+        self.average()
+
+    def merged(self, batch: Any, step: int, zs: Any, references: Any) -> None:
+        """D by the sum of its two losses, then G by the sum of its own, E and F by the latent one alone."""
+        loss = self.d_loss(batch, step, z=zs[0])
+        if references:
+            loss = loss + self.d_loss(batch, step, reference=references[0])
+        self.update(loss, "discriminator")
+        only = {}
+        if references:
+            parameters = list(self.networks["generator"].parameters())
+            only = dict(
+                zip(
+                    parameters,
+                    torch.autograd.grad(self.g_loss(batch, step, references=references), parameters),
+                    strict=True,
+                )
+            )
+        for network in self.networks.values():
+            network.zero_grad()
+        self.g_loss(batch, step, zs=zs).backward()
+        for parameter, gradient in only.items():
+            parameter.grad += gradient
+        for name in ("generator", "mapping", "style_encoder"):
+            self.optimizers[name].step()
+
+    def average(self) -> None:
         for name, average in self.averages.items():
             for mine, theirs in zip(average.parameters(), self.networks[name].parameters(), strict=True):
                 mine.data = EMA * mine.data + (1 - EMA) * theirs.data

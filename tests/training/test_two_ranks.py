@@ -36,6 +36,7 @@ _FIELDS = {name: value for name, value in vars(RECIPE.method).items() if name in
 RECIPES: dict[str, Recipe] = {
     "identity": with_train(steps=STEPS),
     "accumulated": with_train(steps=STEPS, accumulate=2),
+    "merged": replace(with_train(steps=STEPS), method=StarGANv2(**{**_FIELDS, "merged": True, "reference_every": 2})),
     "seldom": replace(with_train(steps=STEPS), method=StarGANv2(**{**_FIELDS, "r1_every": 2, "reference_every": 2})),
 }
 RECIPES["clipped"] = RECIPES["identity"]
