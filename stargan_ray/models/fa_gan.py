@@ -178,4 +178,5 @@ class Generator(nn.Module):
         x = self.paint(F.leaky_relu(self.norm(x), 0.2))
         if self.compose == "image":
             return x
+        x = x.type_as(image)  # under autocast: the source is copied in full precision
         return torch.lerp(image, x[:, :3].tanh(), x[:, 3:].sigmoid())

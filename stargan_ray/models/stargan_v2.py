@@ -120,6 +120,7 @@ class Generator(nn.Module):
         x = _unfold(self.paint(norm_activation(self.norm, x, fused=self.fused)), self.patch)
         if self.compose == "image":
             return x
+        x = x.type_as(image)  # under autocast: the source is copied in full precision
         return torch.lerp(image, x[:, :3].tanh(), x[:, 3:].sigmoid())
 
     def _enter(self, image: Tensor, style: Tensor, embedding: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -287,8 +287,9 @@ def test_a_weight_of_zero_is_no_term() -> None:
     }
 
 
-def test_bfloat16_keeps_weights_and_the_penalty_in_full_precision() -> None:
-    state = state_of(METHOD)
+@pytest.mark.parametrize("compose", ["image", "mask"])
+def test_bfloat16_keeps_weights_and_the_penalty_in_full_precision(compose: Any) -> None:
+    state = state_of(replace(METHOD, compose=compose))
     values = fast(state, bf16=True)
     assert all(v.isfinite() for v in values.values())
     assert values["d/r1"].dtype == values["g/dis"].dtype == torch.float32

@@ -480,7 +480,7 @@ def test_defaults_are_the_published_ones() -> None:
 
 
 def test_bfloat16_keeps_weights_and_the_penalty_in_full_precision() -> None:
-    for name in ("plain", "identity"):
+    for name in ("plain", "identity", "guided", "merged"):  # guided edits by mask
         state = state_of(METHODS[name])
         values = fast(state, bf16=True)
         assert all(v.isfinite() for v in values.values())
