@@ -45,12 +45,12 @@ format: .venv/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# in two rounds each, under twenty minutes on two cores that nothing else uses; benchmarks/README.md has the others
+# in two rounds each, some twenty minutes on two cores that nothing else uses; benchmarks/README.md has the others
 bench: .venv/ready
 	$(BIN)/python benchmarks/faces.py
 	$(BIN)/python benchmarks/step.py
 	ROUNDS=2 $(BIN)/python benchmarks/data.py
-	ROUNDS=2 $(BIN)/python benchmarks/refine.py expression-tiny
+	ROUNDS=2 $(BIN)/python benchmarks/refine.py expression-tiny=4096
 	$(BIN)/python benchmarks/memory.py 2000 12000
 	ROUNDS=2 $(BIN)/python benchmarks/startup.py
 	ROUNDS=2 $(BIN)/python benchmarks/scale.py

@@ -2,6 +2,7 @@
 
 python benchmarks/refine.py                                # the published VGG19 and two smaller ones: half an hour
 python benchmarks/refine.py expression-tiny                # one of them
+python benchmarks/refine.py expression-tiny=4096           # on so many rows
 
 Both have the same cores: one (one thread), two by threads of one process (``--parallel 1``, the default), two by two
 processes (``--parallel 2``, a pool of Ray). The pool's own start is measured apart, on two rows, and taken off.
@@ -103,9 +104,10 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, all_cores)
 
 
-def measure(name: str, work: Path) -> None:
+def measure(asked: str, work: Path) -> None:
     """One network: by one core, by threads, by a pool."""
-    size, rows = recipe_named(name).data.size, ROWS[name]
+    name, _, few = asked.partition("=")
+    size, rows = recipe_named(name).data.size, int(few or ROWS[name])
     scorer = make_model(name, work / name)
     data = str(work / f"faces-{size}-{rows}")
     dataset = make_data(size, rows, data)
@@ -152,8 +154,8 @@ def measure(name: str, work: Path) -> None:
         "pool_scoring_without_start": "pool_bare",
     }
     report(
-        f"refine-{name}",
-        f"python benchmarks/refine.py {name}",
+        f"refine-{name}" + (f"-{few}" if few else ""),
+        f"python benchmarks/refine.py {asked}",
         seconds,
         rows=rows,
         pixels=size,
