@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from measure import commit, hardware  # isort: skip
-from peer import Peer  # isort: skip
+from peer import Peer, imported  # isort: skip
 from textbook import TextbookV2  # isort: skip
 from stargan_ray.methods.base import fuse
 from stargan_ray.methods.stargan_v2 import StarGANv2
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--peer", default="", help="folder of a checkout of the published code, timed first")
     given = parser.parse_args()
     if given.peer:
+        imported(given.peer)  # what is missing is told before anything is measured
         WAYS["peer"] = lambda batch, size: Peer(given.peer, METHOD, make_batch(batch, size), DOMAINS)
         given.ways.insert(0, "peer")
     torch.backends.cudnn.benchmark = given.benchmark

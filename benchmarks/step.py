@@ -169,6 +169,8 @@ def main() -> None:
     if asked == ["published"]:
         published(flags.peer)
         return
+    if flags.peer:
+        raise SystemExit("--peer: a checkout has the published networks alone; it goes with the word published")
     for name in known if asked == ["all"] else asked:
         if name not in known:
             raise SystemExit(str(unknown("method", name, known)))

@@ -87,9 +87,8 @@ def _bases(form: Form, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         results = torch.tensor(_SUMMED, dtype=torch.float64) @ results
     kernel = torch.kron(weights, weights)
     kernel = kernel.flip(1) if form.turned else kernel
-    return tuple(  # type: ignore[return-value]
-        each.to(dtype) for each in (torch.kron(inputs, inputs), kernel, form.scale * torch.kron(results, results))
-    )
+    back = form.scale * torch.kron(results, results)
+    return torch.kron(inputs, inputs).to(dtype), kernel.to(dtype), back.to(dtype)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ adds in fp32 and rounds the sum; so does fp32 arithmetic on the same numbers who
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ _PRODUCTS = {
 }
 
 
-class RoundedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class RoundedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch says nothing of its types
     """While it is entered, convolutions and matrix products of bf16 numbers are computed in fp32 and rounded."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -39,12 +40,13 @@ class RoundedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def has_bf16() -> bool:
     """Whether this processor computes in bf16 by itself."""
-    found = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(found and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    available: Callable[[], bool] = torch.backends.mkldnn.is_available
+    return available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def rounded(device: torch.device, bf16: bool) -> contextlib.AbstractContextManager[object]:
     """``RoundedProducts`` for forward and backward passes in bf16 on a processor without it, and nothing elsewhere."""
     if not bf16 or device.type != "cpu" or has_bf16():
         return contextlib.nullcontext()
-    return RoundedProducts()  # type: ignore[no-untyped-call]
+    make: Callable[[], contextlib.AbstractContextManager[object]] = RoundedProducts
+    return make()

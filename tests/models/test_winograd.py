@@ -36,7 +36,8 @@ PLAIN: dict[Form, Convolution] = {
 
 
 def ours(form: Form) -> Convolution:
-    return lambda x, w, b: winograd_layer._Convolution.apply(x, w, b, form, False)  # type: ignore[no-any-return]
+    apply: Callable[..., Tensor] = winograd_layer._Convolution.apply
+    return lambda x, w, b: apply(x, w, b, form, False)
 
 
 def derivatives(convolution: Convolution, shape: tuple[int, ...], n_out: int, turned: bool) -> list[Tensor]:
@@ -108,11 +109,11 @@ def double() -> Iterator[None]:
 def count(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Form]:
     """The forms that ``convolve`` or ``by_weight`` is called with from now on."""
     seen: list[Form] = []
-    plain = getattr(winograd_layer, name)
+    plain: Callable[..., Tensor] = getattr(winograd_layer, name)
 
     def watched(*values: Any) -> Tensor:
         seen.append(values[-1])
-        return plain(*values)  # type: ignore[no-any-return]
+        return plain(*values)
 
     monkeypatch.setattr(winograd_layer, name, watched)
     return seen

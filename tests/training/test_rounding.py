@@ -5,6 +5,8 @@ pytest tests/training/test_rounding.py
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from small import state_of
@@ -79,7 +81,7 @@ def test_an_iteration_in_bf16_goes_through_it_and_stays_near_fp32(monkeypatch: p
     seen: list[torch.dtype] = []
     plain = RoundedProducts.__torch_dispatch__
 
-    def watched(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def watched(self: RoundedProducts, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.convolution_backward.default:
             seen.append(args[0].dtype)
         return plain(self, func, types, args, kwargs)
