@@ -15,12 +15,14 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from array import array
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from stargan_ray.data import storage
 from stargan_ray.data.locations import shown
 from stargan_ray.data.storage import Listed
+from stargan_ray.data.zip_directory import SHORTEST, Member, extent, members
 from stargan_ray.errors import InputError
 
 MAX_MEMBERS = 5_000_000
@@ -28,7 +30,6 @@ MAX_RATIO = 200  # unpacked to packed; images are some 1, tables of pixels some 
 _SMALL = 1 << 20  # bytes below which no ratio is looked at
 _LONGEST_NAME = 1024
 _LARGEST_HEADER = 1 << 20  # bytes of what a tar may say of one member
-_DIRECTORY_ENTRY = 46  # bytes, at least, of a zip's list for one member
 _KINDS = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz"}
 BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError, ValueError, struct.error)
 # RuntimeError: a member that needs a password, and a header that refers to headers without end.
@@ -46,15 +47,16 @@ class Archive:
 
     uri: str
     modified: int  # ns
-    # Of each folder its names: with size and offset those of members, without those of folders. There are millions, and
-    # a driver holds them all: hence nothing larger.
-    folders: dict[tuple[str, ...], dict[str, tuple[int, int] | None]] = field(default_factory=lambda: {(): {}})
+    # Of each folder its names: with a number those of members, without those of folders. There are millions, and a
+    # driver holds them all: hence nothing larger.
+    folders: dict[tuple[str, ...], dict[str, int | None]] = field(default_factory=lambda: {(): {}})
+    places: array[int] = field(default_factory=lambda: array("q"))  # size and offset of each member
     refused: list[tuple[str, str]] = field(default_factory=list)  # name, reason
 
     def list(self, folder: tuple[str, ...]) -> list[Listed]:
         """What lies directly in a folder, sorted by name; empty when there is no such folder."""
         return [
-            Listed(name, member is None, None if member is None else member[0], self.modified)
+            Listed(name, member is None, None if member is None else self.places[2 * member], self.modified)
             for name, member in sorted(self.folders.get(folder, {}).items())
         ]
 
@@ -62,10 +64,10 @@ class Archive:
         """Where a member is, for ``open_member``."""
         member = self._member(path)
         assert member is not None, f"no member is at {path}"
-        return member[1]
+        return self.places[2 * member + 1]
 
-    def _member(self, path: tuple[str, ...]) -> tuple[int, int] | None:
-        """Size and offset of what is at a path; None where nothing or a folder is."""
+    def _member(self, path: tuple[str, ...]) -> int | None:
+        """The number of what is at a path; None where nothing or a folder is."""
         return self.folders.get(path[:-1], {}).get(path[-1])
 
     def _add(self, name: str, reason: str | None, size: int, offset: int) -> None:
@@ -80,7 +82,8 @@ class Archive:
         if reason is not None or not parts:
             self.refused.append((shown(name[:_LONGEST_NAME]), reason or "name is empty"))
             return
-        self.folders.setdefault(parts[:-1], {})[parts[-1]] = size, offset
+        self.folders.setdefault(parts[:-1], {})[parts[-1]] = len(self.places) // 2
+        self.places.extend((size, offset))
         for depth in range(len(parts) - 1, 0, -1):
             above = self.folders.setdefault(parts[: depth - 1], {})
             if parts[depth - 1] in above:
@@ -123,60 +126,27 @@ def list_archive(uri: str, size: int, modified: int) -> Archive:
 
 
 def _list_zip(archive: Archive, stream: BinaryIO, size: int) -> None:
-    if zip_directory(stream, size)[1] > _DIRECTORY_ENTRY * MAX_MEMBERS:
+    if extent(stream, size).length > SHORTEST * MAX_MEMBERS:  # without having gone through the list
         raise _too_many(archive.uri)
-    with zipfile.ZipFile(stream) as file:
-        members = file.infolist()
-    if len(members) > MAX_MEMBERS:
-        raise _too_many(archive.uri)
-    if sum(member.compress_size for member in members) > size:
+    packed = 0
+    for member in members(stream, size):
+        packed += member.packed
+        if not member.name.endswith("/"):
+            archive._add(member.name, _why_not_in_zip(member), member.size, member.offset)
+    if packed > size:
         raise InputError(f"{archive.uri} has members that overlap: refused, since such archives unpack without end")
-    del file  # the other holder of the list
-    members.reverse()
-    while members:  # what is taken in can go: both lists at once would be the most memory of an ingest
-        member = members.pop()
-        if not member.is_dir():
-            archive._add(member.filename, _why_not_in_zip(member), member.file_size, member.header_offset)
 
 
-def zip_directory(stream: BinaryIO, size: int) -> tuple[int, int, int]:
-    """Where a zip's list of members is, which would be held in memory as a whole.
-
-    Args:
-        stream: The zip.
-        size: Its bytes.
-
-    Returns:
-        The list's first byte, its bytes, and how many bytes lie before the archive that its own offsets leave out;
-        zeros if there is none.
-    """
-    start = max(0, size - 65_557)  # the end record may be followed by a comment
-    stream.seek(start)
-    tail = stream.read()
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) < end + 22:
-        return 0, 0, 0
-    told, offset = struct.unpack_from("<II", tail, end + 12)
-    behind = start + end
-    if end >= 20 and tail[end - 20 : end - 16] == b"PK\x06\x07":  # the larger record of large archives
-        stream.seek(struct.unpack_from("<Q", tail, end - 12)[0])
-        record = stream.read(56)
-        told, offset = struct.unpack_from("<QQ", record, 40)
-        behind -= 56 + 20
-    return behind - told, told, behind - told - offset
-
-
-def _why_not_in_zip(member: zipfile.ZipInfo) -> str | None:
-    mode = member.external_attr >> 16
-    if stat.S_ISLNK(mode):
+def _why_not_in_zip(member: Member) -> str | None:
+    if stat.S_ISLNK(member.mode):
         return "a link"
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+    if stat.S_IFMT(member.mode) not in (0, stat.S_IFREG):
         return "a device"
-    if member.flag_bits & 1:
+    if member.flags & 1:
         return "encrypted"
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "unknown compression"
-    if member.file_size > max(_SMALL, MAX_RATIO * member.compress_size):
+    if member.size > max(_SMALL, MAX_RATIO * member.packed):
         return "compression ratio"
     return None
 

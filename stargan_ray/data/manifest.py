@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -80,26 +81,40 @@ class Manifest:
             raise InputError(f"{where} is not a whole manifest ({error}): ingest the data set again") from error
 
 
-def content_hash(index: pa.Table, domains: Sequence[str]) -> str:
+class ContentHasher:
     """SHA-256 over the rows' keys, image hashes, labels and splits, in key order, and the domains' names.
+
+    Args:
+        domains: Names of the expressions.
+        weighted: Whether a row of the data set has a weight; a set without weights has the name it always had.
+    """
+
+    def __init__(self, domains: Sequence[str], *, weighted: bool) -> None:
+        self.columns = ["key", "content_hash", "expression", "identity", "split", *(["weight"] if weighted else [])]
+        self._digest = hashlib.sha256(json.dumps(list(domains)).encode())
+
+    def update(self, rows: pa.Table) -> None:
+        """Take in the next rows, of which it needs ``columns``; all of them together are in the order of their keys."""
+        rows = rows.select(self.columns)
+        for start in range(0, len(rows), _AT_A_TIME):  # as Python's objects they take ten times the memory
+            for text in _json_lines(rows.slice(start, _AT_A_TIME)):
+                self._digest.update(text)
+
+    def hexdigest(self) -> str:
+        """64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def content_hash(index: pa.Table, domains: Sequence[str]) -> str:
+    """What :class:`ContentHasher` makes of rows in memory.
 
     Args:
         index: Columns key, content_hash, expression, identity, split and weight; order does not matter.
         domains: Names of the expressions.
-
-    Returns:
-        64 hexadecimal digits.
     """
-    columns = ["key", "content_hash", "expression", "identity", "split"]
-    if index.column("weight").null_count < len(index):  # a set without weights has the name it always had
-        columns.append("weight")
-    rows = index.select(columns).combine_chunks()
-    order = pc.sort_indices(rows["key"])
-    digest = hashlib.sha256(json.dumps(list(domains)).encode())
-    for start in range(0, len(order), _AT_A_TIME):  # as Python's objects they take ten times the memory
-        for text in _json_lines(rows.take(order[start : start + _AT_A_TIME])):
-            digest.update(text)
-    return digest.hexdigest()
+    hasher = ContentHasher(domains, weighted=index["weight"].null_count < len(index))
+    hasher.update(index.take(pc.sort_indices(index["key"])))
+    return hasher.hexdigest()
 
 
 def _json_lines(rows: pa.Table) -> Iterator[bytes | pa.Buffer]:
@@ -122,34 +137,59 @@ def _needs_escapes(column: pa.Array) -> bool:
     return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring_regex(column, _ESCAPED)).as_py())
 
 
+@dataclass
+class Census:
+    """How many rows there are of what."""
+
+    by_domain: Counter[tuple[str, int | None]] = field(default_factory=Counter)  # (split, expression)
+    people: Counter[str] = field(default_factory=Counter)  # different ones, by split
+    _known: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, rows: pa.Table) -> None:
+        """Count some more rows, of which it needs split, expression and identity."""
+        self.by_domain.update(_counts(rows, "split", "expression"))
+        for split, person in _counts(rows, "split", "identity").keys() - self._known:
+            if person is not None:
+                self._known.add((split, person))
+                self.people[split] += 1
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.by_domain.total()
+
+
 def describe(
-    index: pa.Table,
+    census: Census,
     *,
     source: Mapping[str, object],
     domains: Sequence[str],
     shards: Sequence[Shard],
     skipped: Mapping[str, int],
     image_bytes: int,
+    content_hash: str,
+    duplicates: int,
 ) -> Manifest:
-    """The manifest of the rows in an index.
+    """The manifest of rows that were counted.
 
     Args:
-        index: INDEX_SCHEMA, all rows.
+        census: Of all rows.
         source: What the reader says of itself.
         domains: Names of the expressions.
         shards: The files that hold the rows.
         skipped: Reason -> number of files.
         image_bytes: Of all images together.
+        content_hash: As :class:`ContentHasher` gives it.
+        duplicates: See :class:`Manifest`.
     """
-    by_domain = counts(index, "split", "expression")
-    people = counts(index, "split", "identity")
+    by_domain = census.by_domain
     names = dict(enumerate(domains)) | {None: UNLABELLED}
     present = [split for split in SPLITS if any(other == split for other, _ in by_domain)]
     return Manifest(
         schema_version=SCHEMA_VERSION,
         source=source,
         domains=tuple(domains),
-        rows=index.num_rows,
+        rows=census.rows,
         rows_by_split={
             split: sum(rows for (other, _), rows in by_domain.items() if other == split) for split in present
         },
@@ -157,26 +197,16 @@ def describe(
             split: {name: by_domain[split, e] for e, name in names.items() if (split, e) in by_domain}
             for split in present
         },
-        identities={split: sum(1 for other, who in people if other == split and who is not None) for split in present},
+        identities={split: census.people[split] for split in present},
         image_bytes=image_bytes,
         skipped=dict(sorted(skipped.items())),
-        content_hash=content_hash(index, domains),
+        content_hash=content_hash,
         shards=tuple(shards),
-        duplicates=repeated(index.column("content_hash")),
+        duplicates=duplicates,
     )
 
 
-def repeated(texts: pa.ChunkedArray) -> int:
-    """How many of these texts equal an earlier one. By sorting: a table of hashes takes 240 bytes a row."""
-    order = pc.sort_indices(texts)
-    count = 0
-    for start in range(0, len(order) - 1, _AT_A_TIME):
-        some = texts.take(order[start : start + _AT_A_TIME + 1]).combine_chunks()
-        count += pc.sum(pc.equal(some[1:], some[:-1])).as_py()
-    return count
-
-
-def counts(index: pa.Table, *columns: str) -> dict[tuple[Any, ...], int]:
+def _counts(index: pa.Table, *columns: str) -> dict[tuple[Any, ...], int]:
     """How many rows have each combination of values of some columns of an index."""
     found = index.group_by(list(columns)).aggregate([([], "count_all")])
     return {tuple(row[name] for name in columns): row["count_all"] for row in found.to_pylist()}

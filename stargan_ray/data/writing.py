@@ -6,16 +6,16 @@ again by the next one (see :mod:`stargan_ray.data.units`), which ends with the s
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pyarrow as pa
 
 from stargan_ray.data import storage
-from stargan_ray.data.manifest import Manifest, Shard, content_hash, counts, describe, repeated
-from stargan_ray.data.schema import INDEX_SCHEMA, SPLITS
+from stargan_ray.data.draft import Draft
+from stargan_ray.data.manifest import Census, Manifest, describe
 from stargan_ray.data.units import Source, Task, Written, write_table, write_unit
 from stargan_ray.errors import InputError
 
@@ -68,11 +68,12 @@ def write_dataset(
         if name.endswith(".parquet") and number.isdigit():
             present.setdefault(int(number), []).append(f"rows/{name}")
     tasks = [Task(uri, unit, tuple(present.get(unit.number, ()))) for unit in source.units]
-    written = []
-    for one in map_tasks(write_unit, tasks):
-        on_written(one)
-        written.append(one)
-    return _finish(uri, source, identity, sorted(written, key=lambda one: one.number))
+    with tempfile.TemporaryFile(prefix="stargan-ray-rows-") as file:
+        draft = Draft(source.domains, file)
+        for one in map_tasks(write_unit, tasks):
+            on_written(one)
+            draft.add(one)
+        return _finish(uri, source, identity, draft)
 
 
 def _finished(uri: str, identity: Mapping[str, object], overwrite: bool) -> Manifest | None:
@@ -94,43 +95,50 @@ def _finished(uri: str, identity: Mapping[str, object], overwrite: bool) -> Mani
     return None
 
 
-def _finish(uri: str, source: Source, identity: Mapping[str, object], written: Sequence[Written]) -> Manifest:
+def _finish(uri: str, source: Source, identity: Mapping[str, object], draft: Draft) -> Manifest:
     """Index, list of skipped files and manifest over what the units wrote."""
-    files = sorted(
-        (SPLITS.index(split), one.number, path, size, labels)
-        for one in written
-        for (path, split, size), labels in zip(one.files, one.labels, strict=True)
-    )
-    skipped = [(each.path, each.reason) for each in source.skipped] + [s for one in written for s in one.skipped]
-    reasons = Counter(reason for _, reason in skipped)
-    _keep_only(uri, "rows", [path for _, _, path, _, _ in files])
-    _keep_only(uri, "truth", [f"truth/{one.number:05d}.parquet" for one in written if one.truth])
-    index = (
-        pa.concat_tables([_index_part(labels, position) for position, (*_, labels) in enumerate(files)])
-        if files
-        else INDEX_SCHEMA.empty_table()
-    )
+    shards = draft.shards
+    _keep_only(uri, "rows", [shard.path for shard in shards])
+    _keep_only(uri, "truth", [f"truth/{number:05d}.parquet" for number in draft.truths])
+    skipped = [(each.path, each.reason) for each in source.skipped] + draft.skipped
+    if not draft.rows:
+        raise InputError(f"nothing usable was found for {uri} ({_told(skipped)}): check the path and the layout")
+    copies = draft.copies()
     if identity.get("duplicates") == "drop":
-        index, dropped = _without_duplicates(index)
-        skipped += [(key, "duplicate") for key in dropped]
-        reasons = Counter(reason for _, reason in skipped)
-    _check_usable(uri, source, index, reasons)
+        draft.drop(copies)
+        skipped += [(key, "duplicate") for key in copies["key"].to_pylist()]
+        copies = copies.slice(0, 0)
+    content = draft.content()
+    if content.repeated_keys:
+        raise InputError(
+            f"{content.repeated_keys} keys are used by several rows, the first is {content.first_repeated!r}: "
+            "make them unique"
+        )
+    census = draft.write_index(storage.join(uri, "index.parquet"))
+    if source.every_domain:
+        _check_domains(source.domains, census, _told(skipped))
     manifest = describe(
-        index,
+        census,
         source=identity,
         domains=source.domains,
-        shards=[
-            Shard(path, SPLITS[split], labels.num_rows, size, content_hash(labels, source.domains))
-            for split, _, path, size, labels in files
-        ],
-        skipped=reasons,
-        image_bytes=sum(one.image_bytes for one in written),
+        shards=shards,
+        skipped=_by_reason(skipped),
+        image_bytes=draft.image_bytes,
+        content_hash=content.hash,
+        duplicates=copies.num_rows,
     )
-    rows = pa.Table.from_pylist([{"path": path, "reason": reason} for path, reason in skipped], _SKIPPED_SCHEMA)
-    write_table(storage.join(uri, "skipped.parquet"), rows)
-    write_table(storage.join(uri, "index.parquet"), index)
+    paths, why = zip(*skipped, strict=True) if skipped else ((), ())
+    write_table(storage.join(uri, "skipped.parquet"), pa.table([paths, why], schema=_SKIPPED_SCHEMA))
     storage.write_bytes(storage.join(uri, "manifest.json"), manifest.to_json().encode())
     return manifest
+
+
+def _by_reason(skipped: Iterable[tuple[str, str]]) -> Counter[str]:
+    return Counter(reason for _, reason in skipped)
+
+
+def _told(skipped: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(_by_reason(skipped).items())) or "none skipped"
 
 
 def _keep_only(uri: str, folder: str, expected: Sequence[str]) -> None:
@@ -150,38 +158,10 @@ def _keep_only(uri: str, folder: str, expected: Sequence[str]) -> None:
         storage.delete(storage.join(uri, name))
 
 
-def _without_duplicates(index: pa.Table) -> tuple[pa.Table, list[str]]:
-    """The index without the rows whose image a row with an earlier key has, and their keys.
-
-    The shards keep them: they can be taken over by a later run whatever else is in the data set then.
-    """
-    keys, hashes = index.column("key").to_pylist(), index.column("content_hash").to_pylist()
-    first: dict[str, str] = {}
-    for key, image in zip(keys, hashes, strict=True):
-        first[image] = min(key, first.get(image, key))
-    kept = [first[image] == key for key, image in zip(keys, hashes, strict=True)]
-    return index.filter(pa.array(kept)), sorted(key for key, keep in zip(keys, kept, strict=True) if not keep)
-
-
-def _index_part(labels: pa.Table, position: int) -> pa.Table:
-    count = labels.num_rows
-    places = [pa.array(np.full(count, position, np.int32)), pa.array(np.arange(count, dtype=np.int32))]
-    return pa.Table.from_arrays([*labels.columns, *places], schema=INDEX_SCHEMA)
-
-
-def _check_usable(uri: str, source: Source, index: pa.Table, reasons: Mapping[str, int]) -> None:
-    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none skipped"
-    if index.num_rows == 0:
-        raise InputError(f"nothing usable was found for {uri} ({dropped}): check the path and the layout")
-    if repeated(index.column("key")):
-        twice = sorted(key for (key,), count in counts(index, "key").items() if count > 1)
-        raise InputError(f"{len(twice)} keys are used by several rows, the first is {twice[0]!r}: make them unique")
-    if not source.every_domain:
-        return
-    pairs = counts(index, "split", "expression")
+def _check_domains(domains: Sequence[str], census: Census, dropped: str) -> None:
     for split in ("train", "val"):
-        absent = [name for number, name in enumerate(source.domains) if (split, number) not in pairs]
-        if absent and (split == "train" or any(other == split for other, _ in pairs)):
+        absent = [name for number, name in enumerate(domains) if (split, number) not in census.by_domain]
+        if absent and (split == "train" or any(other == split for other, _ in census.by_domain)):
             raise InputError(
                 f"domain {absent[0]!r} has no usable image in {split} ({dropped}): add some, or pass --allow-missing"
             )

@@ -15,13 +15,11 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from stargan_ray.data.archives import zip_directory
+from stargan_ray.data.zip_directory import members
 
-_LISTED = struct.Struct("<4s6xH4xLLLHHH8xL")  # signature, method, checksum, packed, unpacked, lengths, offset
 _LOCAL = struct.Struct("<4s2xHH16xHH")  # signature, flags, method, bytes of the name, bytes of more
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _REFUSED_FLAGS = 0x61  # encrypted, a patch, strongly encrypted
-_ELSEWHERE = 0xFFFFFFFF  # a number that is too large for its place
 
 
 class ZipMembers:
@@ -66,31 +64,7 @@ class ZipMembers:
 
 def _columns(stream: BinaryIO) -> npt.NDArray[np.int64]:
     """(members, 5): offset, packed size, size, method and checksum of each, in the order of the list."""
-    start, length, before = zip_directory(stream, stream.seek(0, 2))
-    if length == 0 or start < 0:
-        raise zipfile.BadZipFile("it has no list of members")
-    stream.seek(start)
-    listed = stream.read(length)
     numbers = array("q")
-    place = 0
-    while place < length:
-        signature, method, checksum, packed, size, name, more, comment, offset = _LISTED.unpack_from(listed, place)
-        if signature != b"PK\x01\x02":
-            raise zipfile.BadZipFile("its list of members is damaged")
-        place += _LISTED.size + name
-        if _ELSEWHERE in (packed, size, offset):
-            size, packed, offset = _large(listed[place : place + more], size, packed, offset)
-        numbers.extend((offset + before, packed, size, method, checksum))
-        place += more + comment
+    for each in members(stream, stream.seek(0, 2)):
+        numbers.extend((each.offset, each.packed, each.size, each.method, each.checksum))
     return np.frombuffer(numbers, np.int64).reshape(-1, 5)
-
-
-def _large(more: bytes, *numbers: int) -> tuple[int, ...]:
-    """The numbers, those that are elsewhere from the field of large ones, where they follow each other."""
-    while len(more) >= 4:
-        kind, length = struct.unpack_from("<HH", more)
-        if kind == 1:
-            found = iter(struct.unpack_from(f"<{min(length, 24) // 8}Q", more, 4))
-            return tuple(next(found, number) if number == _ELSEWHERE else number for number in numbers)
-        more = more[4 + length :]
-    return numbers

@@ -129,6 +129,8 @@ def test_what_is_refused_of_a_zip(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="Duplicate name"):
             packed.writestr("good", b"second")
         packed.writestr("rare", b"x", zipfile.ZIP_BZIP2)
+        packed.writestr("cut?off", b"x")
+    path.write_bytes(path.read_bytes().replace(b"cut?off", b"cut\0off"))
     archive = listed(path)
     assert dict(archive.refused) == {
         "soft": "a link",
@@ -137,6 +139,7 @@ def test_what_is_refused_of_a_zip(tmp_path: Path) -> None:
         "bomb.png": "compression ratio",
         "good": "named twice",
         "rare": "unknown compression",
+        "cut\0off": "path leads out of the archive",
     }
     assert list(read_members(str(path), 0, [(archive.offset("good"), 5)])) == [b"first"]
 

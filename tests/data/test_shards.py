@@ -24,7 +24,7 @@ import pytest
 from forked import forks
 
 from stargan_ray.data import storage, units
-from stargan_ray.data.manifest import Manifest, content_hash, repeated
+from stargan_ray.data.manifest import Manifest, content_hash
 from stargan_ray.data.schema import INDEX_SCHEMA, ROW_GROUP, ROW_SCHEMA, Row, Skipped, Truth
 from stargan_ray.data.shards import open_dataset
 from stargan_ray.data.units import Source, Written
@@ -320,13 +320,3 @@ def test_nothing_usable_and_double_keys_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="domain 'a' has no usable image in val"):
         write_dataset(str(tmp_path / "c"), strict)
     assert not (tmp_path / "c" / "manifest.json").exists()
-
-
-@pytest.mark.parametrize("rows", [0, 1, 2, 1 << 14, (1 << 14) + 1, 50_000])
-def test_rows_that_repeat_an_earlier_one_are_counted_wherever_they_are(rows: int) -> None:
-    drawn = np.random.default_rng(rows).integers(0, max(1, 3 * rows // 4), rows)
-    texts = pa.chunked_array(
-        [pa.array([f"{n:x}" for n in part], pa.string()) for part in np.array_split(drawn, 7)], pa.string()
-    )
-    assert repeated(texts) == rows - len(set(drawn.tolist()))
-    assert repeated(pa.chunked_array([pa.array(["same"] * rows, pa.string())])) == max(0, rows - 1)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stargan_ray.data import zip_directory
 from stargan_ray.data.archives import BROKEN
 from stargan_ray.data.zip_members import ZipMembers
 
@@ -52,7 +53,8 @@ def packed(kind: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
             with file.open(info, "w", force_zip64=kind in ("of 64 bits", "of gigabytes")) as member:
                 member.write(data)
         file.comment = b"about" * (kind == "with a comment")
-    return bytes(out.data) if isinstance(out, Unseekable) else bytes(out.getvalue())
+    data = bytes(out.data) if isinstance(out, Unseekable) else bytes(out.getvalue())
+    return b"#!/bin/sh\n" * 70 + data if kind == "put behind other bytes" else data
 
 
 KINDS = [
@@ -60,6 +62,7 @@ KINDS = [
     "streamed",
     "of 64 bits",
     "behind other bytes",
+    "put behind other bytes",
     "with a comment",
     "of very many members",
     "of gigabytes",
@@ -95,3 +98,45 @@ def test_what_is_damaged_is_none_and_what_is_no_zip_an_error(monkeypatch: pytest
     for wrong in (b"", data[: len(data) // 2], b"no zip"):
         with pytest.raises(BROKEN):
             ZipMembers(io.BytesIO(wrong))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at_once", [1, 100, 1 << 20])
+def test_the_list_is_that_of_zipfile_however_it_is_read(
+    kind: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = packed(kind, monkeypatch)
+    monkeypatch.setattr(zip_directory, "_AT_ONCE", at_once)
+    monkeypatch.setattr(zip_directory, "_LONGEST", 200)
+    found = [
+        (each.name, each.flags, each.method, each.checksum, each.packed, each.size, each.offset, each.mode)
+        for each in zip_directory.members(io.BytesIO(data), len(data))
+    ]
+    assert found == [
+        (i.filename, i.flag_bits, i.compress_type, i.CRC, i.compress_size, i.file_size, i.header_offset,
+         i.external_attr >> 16)
+        for i in zipfile.ZipFile(io.BytesIO(data)).infolist()
+    ]  # fmt: skip
+
+
+def test_names_are_told_as_they_are_spelt() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for name in ("é.jpg", "old.jpg", "cut?off.jpg"):
+            file.writestr(name, b"x")
+    data = out.getvalue().replace("é.jpg".encode(), b"\xff\xfe.jpg").replace(b"old", b"o\x94d")
+    data = data.replace(b"cut?off", b"cut\0off")
+    names = [each.name for each in zip_directory.members(io.BytesIO(data), len(data))]
+    assert names == ["\udcff\udcfe.jpg", "oöd.jpg", "cut\0off.jpg"]
+
+
+def test_an_empty_zip_has_no_members_and_a_list_that_is_cut_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    zipfile.ZipFile(out, "w").close()
+    assert list(zip_directory.members(out, out.seek(0, 2))) == []
+    data = packed("plain", monkeypatch)
+    for at in (data.rfind(b"PK\x01\x02"), data.find(b"PK\x01\x02")):
+        spoilt = bytearray(data)
+        struct.pack_into("<H", spoilt, at + 28, 60_000)  # the bytes of its name
+        with pytest.raises(zipfile.BadZipFile, match="damaged"):
+            list(zip_directory.members(io.BytesIO(bytes(spoilt)), len(spoilt)))
