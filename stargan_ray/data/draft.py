@@ -10,16 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from stargan_ray.data import storage
 from stargan_ray.data.manifest import Census, ContentHasher, Shard, content_hash
 from stargan_ray.data.row_spool import PART, PLACE, RowSpool
-from stargan_ray.data.schema import INDEX_SCHEMA, SPLITS
-from stargan_ray.data.units import Written
+from stargan_ray.data.schema import GROUP_ROWS, INDEX_SCHEMA, SPLITS
+from stargan_ray.data.units import Written, write_groups
 
-_GROUP_ROWS = 1 << 14  # of the index: what reads it takes a group at a time
-_REPEATING = ["identity", "split", "source"]  # columns with few values: the others would fill a dictionary for nothing
+_REPEATING = ("identity", "split", "source")
 
 
 class _File(NamedTuple):
@@ -141,31 +138,22 @@ class Draft:
             StorageError: If the URI cannot be written.
         """
         census = Census()
-
-        def fill(sink: object) -> None:
-            with pq.ParquetWriter(
-                sink, INDEX_SCHEMA, compression="zstd", use_dictionary=_REPEATING, write_statistics=False
-            ) as writer:
-                for group in self._groups():
-                    census.add(group)
-                    writer.write_table(group)
-
-        storage.write_by(uri, fill)
+        write_groups(uri, INDEX_SCHEMA, self._groups(census), _REPEATING)
         return census
 
-    def _groups(self) -> Iterator[pa.Table]:
-        """The index in storage order, in row groups of about one size."""
+    def _groups(self, census: Census) -> Iterator[pa.Table]:
+        """The index in storage order, in row groups of about one size, counted as they are given."""
         waiting: list[pa.Table] = []
-        for position, file in enumerate(sorted(self._files)):
+        files = sorted(self._files)
+        for position, file in enumerate(files):
             table = self._spool.table(file.part)
             shard = pa.array(np.full(table.num_rows, position, np.int32))
             columns = [*table.drop_columns([PLACE]).columns, shard, table[PLACE]]
             waiting.append(pa.Table.from_arrays(columns, schema=INDEX_SCHEMA))
-            if sum(each.num_rows for each in waiting) >= _GROUP_ROWS:
-                yield pa.concat_tables(waiting).combine_chunks()
-                waiting = []
-        if waiting:
-            yield pa.concat_tables(waiting).combine_chunks()
+            if sum(each.num_rows for each in waiting) >= GROUP_ROWS or position == len(files) - 1:
+                group, waiting = pa.concat_tables(waiting).combine_chunks(), []
+                census.add(group)
+                yield group
 
 
 def _as_the_one_before(texts: pa.ChunkedArray) -> npt.NDArray[np.bool_]:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stargan_ray.data.policy import Issues, Policy, Rule
+from stargan_ray.data.schema import GROUP_ROWS
 from stargan_ray.errors import InputError
 
 KEPT = "kept"
@@ -74,9 +75,8 @@ def decide(
         )
     places = {name: k for k, name in enumerate(classes)}
     label = np.array([-2 if name is None else places.get(name, -1) for name in labels], dtype=np.int64)
-    wide = probabilities.astype(np.float64)
-    readable: Bools = np.atleast_1d(~np.isnan(wide).any(axis=1))
-    best = np.where(readable[:, None], wide, 0.0).argmax(axis=1)
+    readable: Bools = np.atleast_1d(~np.isnan(probabilities).any(axis=1))
+    best = probabilities.argmax(axis=1)  # of a row that cannot be read any
     weight, reason = np.zeros(len(label)), np.full(len(label), UNREADABLE, dtype=object)
     # what cannot be read helps nobody, whatever its label
     for code, why, choice in ((-2, NO_LABEL, policy.unlabelled), (-1, UNKNOWN, policy.unknown_class)):
@@ -84,12 +84,12 @@ def decide(
         weight[found], reason[found] = float(choice == "keep"), why
     judged = np.flatnonzero(readable & (label >= 0))
     if len(judged):
-        weight[judged], reason[judged] = RULES[policy.rule](label[judged], wide[judged], policy)
+        weight[judged], reason[judged] = RULES[policy.rule](label[judged], probabilities[judged], policy)
     return Decisions(
         kept=weight > 0,
         reason=tuple(reason),
         predicted=tuple(classes[k] if ok else None for k, ok in zip(best, readable, strict=True)),
-        confidence=np.where(readable, wide[np.arange(len(wide)), best], np.nan),
+        confidence=np.where(readable, own_probability(best, probabilities), np.nan),
         weight=weight,
     )
 
@@ -108,19 +108,34 @@ def own_probability(label: Ints, probabilities: Probabilities) -> Wide:
     return own
 
 
-def _paper(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
+Judge = Callable[[Ints, Probabilities, Policy], Verdicts]
+
+
+def _row_by_row(judge: Judge) -> Judge:
+    """The same rule on some thousand rows at a time: what it computes on the way is then small."""
+
+    def in_parts(label: Ints, probabilities: Probabilities, policy: Policy) -> Verdicts:
+        starts = range(0, len(label), GROUP_ROWS)
+        some = [judge(label[at : at + GROUP_ROWS], probabilities[at : at + GROUP_ROWS], policy) for at in starts]
+        weight, reason = zip(*some, strict=True)
+        return np.concatenate(weight), np.concatenate(reason)
+
+    return in_parts
+
+
+def _paper(label: Ints, probabilities: Probabilities, policy: Policy) -> Verdicts:
     agrees = probabilities.argmax(axis=1) == label
     sure = own_probability(label, probabilities) >= policy.least
     return (agrees & sure).astype(np.float64), _named(np.where(agrees, sure, 2), (LOW, KEPT, DISAGREES))
 
 
-def _confident_learning(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
+def _confident_learning(label: Ints, probabilities: Probabilities, policy: Policy) -> Verdicts:
     wrong = label_issues(label, probabilities, policy.issues)
     sure = own_probability(label, probabilities) >= policy.least
     return (~wrong & sure).astype(np.float64), _named(np.where(wrong, 2, sure), (LOW, KEPT, UNLIKELY))
 
 
-def label_issues(label: Ints, probabilities: Wide, issues: Issues) -> Bools:
+def label_issues(label: Ints, probabilities: Probabilities, issues: Issues) -> Bools:
     """(n,) the rows that cleanlab takes for mislabelled.
 
     Raises:
@@ -134,13 +149,13 @@ def label_issues(label: Ints, probabilities: Wide, issues: Issues) -> Bools:
     present = np.unique(label)
     if len(present) < 2:
         return np.zeros(len(label), dtype=np.bool_)
-    some = probabilities[:, present]
+    some = probabilities[:, present].astype(np.float64)
     share = some / np.maximum(some.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     found: Bools = find_label_issues(np.searchsorted(present, label), share, filter_by=issues, n_jobs=1)
     return found
 
 
-def _soft(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
+def _soft(label: Ints, probabilities: Probabilities, policy: Policy) -> Verdicts:
     weight = label_weight(label, probabilities)
     enough = (weight >= policy.least) & (weight > 0)
     return np.where(enough, weight, 0.0), _named(enough, (UNLIKELY, KEPT))
@@ -148,12 +163,12 @@ def _soft(label: Ints, probabilities: Wide, policy: Policy) -> Verdicts:
 
 def label_weight(label: Ints, probabilities: Probabilities) -> Wide:
     """(n,) how likely each row's label is against the likeliest one, in [0, 1]; 1 where they are the same."""
-    weight: Wide = own_probability(label, probabilities) / probabilities.max(axis=1)
+    weight: Wide = own_probability(label, probabilities) / probabilities.max(axis=1).astype(np.float64)
     return weight
 
 
-RULES: dict[Rule, Callable[[Ints, Wide, Policy], Verdicts]] = {
-    "paper": _paper,
+RULES: dict[Rule, Judge] = {
+    "paper": _row_by_row(_paper),
     "confident-learning": _confident_learning,
-    "soft": _soft,
+    "soft": _row_by_row(_soft),
 }

@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from stargan_ray.data.manifest import UNLABELLED
 from stargan_ray.data.overrule import REVIEWED, Ruling
 from stargan_ray.data.policies import REASONS, Decisions, Probabilities
 from stargan_ray.data.policy import Policy
-from stargan_ray.data.schema import Row, Skipped
+from stargan_ray.data.schema import GROUP_ROWS, Row, Skipped
 from stargan_ray.data.shards import Dataset
 from stargan_ray.data.units import Source
 from stargan_ray.errors import InputError
@@ -70,34 +69,49 @@ def warnings(tallies: Sequence[Tally], policy: Policy) -> tuple[str, ...]:
     return tuple(told)
 
 
-def decision_table(
+DECISION_TEXTS = ("label", "predicted", "reason", "filter_reason", "new_label")
+
+
+def decision_schema(classes: Sequence[str]) -> pa.Schema:
+    """The columns of a table of decisions.
+
+    Every row and why: key, label, predicted, confidence, p_<class> of each class, kept, weight, reason, new_label.
+    ``new_label`` is the one that a person gave, null elsewhere. ``filter_kept`` and ``filter_reason`` are what the
+    filter decided, whatever a person said afterwards: what its precision and recall are estimated from.
+    """
+    text, number, said = pa.string(), pa.float32(), pa.bool_()
+    scored = [("key", text), ("label", text), ("predicted", text), ("confidence", number)]
+    ruled = [("kept", said), ("weight", number), ("reason", text)]
+    filtered = [("filter_kept", said), ("filter_reason", text), ("new_label", text)]
+    return pa.schema([*scored, *((f"p_{name}", number) for name in classes), *ruled, *filtered])
+
+
+def decision_groups(
     keys: pa.ChunkedArray,
     labels: Sequence[str | None],
     probabilities: Probabilities,
     classes: Sequence[str],
     decisions: Decisions,
     ruling: Ruling,
-) -> pa.Table:
-    """Every row and why: key, label, predicted, confidence, p_<class> of each class, kept, weight, reason, new_label.
-
-    ``new_label`` is the one that a person gave, null elsewhere. ``filter_kept`` and ``filter_reason`` are what the
-    filter decided, whatever a person said afterwards: what its precision and recall are estimated from.
-    """
-    columns: dict[str, Any] = {
-        "key": keys,
-        "label": pa.array(labels, pa.string()),
-        "predicted": pa.array(decisions.predicted, pa.string()),
-        "confidence": pa.array(decisions.confidence, pa.float32()),
-    }
-    columns |= {f"p_{name}": pa.array(probabilities[:, k], pa.float32()) for k, name in enumerate(classes)}
-    given = [new if new != old else None for new, old in zip(ruling.labels, labels, strict=True)]
-    columns["kept"] = pa.array(ruling.kept)
-    columns["weight"] = pa.array(ruling.weight, pa.float32())
-    columns["reason"] = pa.array(ruling.reason, pa.string())
-    columns["filter_kept"] = pa.array(decisions.kept)
-    columns["filter_reason"] = pa.array(decisions.reason, pa.string())
-    columns["new_label"] = pa.array(given, pa.string())
-    return pa.table(columns)
+) -> Iterator[pa.Table]:
+    """The table of decisions in parts of some thousand rows; see :func:`decision_schema`."""
+    for start in range(0, len(labels), GROUP_ROWS):
+        part = slice(start, start + GROUP_ROWS)
+        old, new = labels[part], ruling.labels[part]
+        columns = [
+            keys[part],
+            old,
+            decisions.predicted[part],
+            decisions.confidence[part].astype(np.float32),
+            *probabilities[part].astype(np.float32).T,
+            ruling.kept[part],
+            ruling.weight[part].astype(np.float32),
+            ruling.reason[part],
+            decisions.kept[part],
+            decisions.reason[part],
+            [given if given != was else None for given, was in zip(new, old, strict=True)],
+        ]
+        yield pa.table(columns, schema=decision_schema(classes))
 
 
 # -- the refined data set -----------------------------------------------------------------------------------

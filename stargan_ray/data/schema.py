@@ -25,6 +25,7 @@ SCHEMA_VERSION = 1
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 SPLITS = ("train", "val", "test")
 ROW_GROUP = 64  # rows read together: the unit of random access into a shard
+GROUP_ROWS = 1 << 14  # rows of a table without images that are written together: what a writer holds of it
 
 ROW_SCHEMA = pa.schema(
     [

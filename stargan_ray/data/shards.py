@@ -54,6 +54,10 @@ class Dataset:
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
         self._lock = threading.Lock()  # a prefetching thread may share the cache
 
+    def without_labels(self) -> Dataset:
+        """The same images alone, at the same positions: what a worker needs that only reads them, in 8 bytes a row."""
+        return Dataset(self.uri, self.manifest, self.index.select(["shard", "row"]), self._cache_bytes)
+
     def images(self, rows: npt.NDArray[np.integer[Any]]) -> list[bytes]:
         """The encoded images at positions of the index.
 

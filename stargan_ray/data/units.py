@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,14 +54,23 @@ class Source:
 
     def identity(self) -> dict[str, object]:
         """The description and a hash over all units: equal identities, equal data sets."""
-        told = [
-            [unit.fingerprint for unit in self.units],
-            [each._asdict() for each in self.skipped],
-            self.domains,
-        ]
-        plan = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        lists = ((u.fingerprint for u in self.units), (each._asdict() for each in self.skipped), self.domains)
+        plan = hashlib.sha256(b"[")
+        for number, items in enumerate(lists):
+            plan.update(b", " if number else b"")
+            for text in _json_list(items):
+                plan.update(text.encode())
+        plan.update(b"]")
         described: dict[str, object] = json.loads(json.dumps(dict(self.description)))
-        return described | {"plan": plan}
+        return described | {"plan": plan.hexdigest()}
+
+
+def _json_list(items: Iterable[object]) -> Iterator[str]:
+    """The text that json.dumps gives of a list, item by item: a filter may have dropped millions."""
+    yield "["
+    for number, item in enumerate(items):
+        yield (", " if number else "") + json.dumps(item)
+    yield "]"
 
 
 @dataclass(frozen=True)
@@ -192,11 +201,34 @@ def write_table(uri: str, table: pa.Table) -> int:
     fill = functools.partial(
         pq.write_table,
         table,
-        # Tables without images are read whole: small groups would take several times the room and the time.
+        # Small groups of a table without images would take several times the room and the time.
         row_group_size=ROW_GROUP if "image" in table.column_names else None,
         # Images are compressed already; trying again costs time and gains nothing.
         compression={name: "zstd" if name in labels else "none" for name in table.column_names},
         use_dictionary=labels,
         write_statistics=False,
     )
+    return storage.write_by(uri, fill)
+
+
+def write_groups(uri: str, schema: pa.Schema, groups: Iterable[pa.Table], repeating: Sequence[str]) -> int:
+    """Write a table without images row group by row group, each made when its turn comes. Gives the file's bytes.
+
+    Args:
+        uri: Where.
+        schema: Of the groups, with the file's metadata.
+        groups: At least some thousand rows each: the file is read as slowly as it has groups.
+        repeating: Columns with few values. The others would fill a dictionary for nothing.
+
+    Raises:
+        StorageError: If the URI cannot be written.
+    """
+
+    def fill(sink: object) -> None:
+        with pq.ParquetWriter(
+            sink, schema, compression="zstd", use_dictionary=list(repeating), write_statistics=False
+        ) as writer:
+            for group in groups:
+                writer.write_table(group)
+
     return storage.write_by(uri, fill)

@@ -62,16 +62,15 @@ class Panel:
         on_scored: Callable[[int], None] = lambda _: None,
     ) -> Scores:
         """(N, K) probabilities of every row, NaN where an image cannot be decoded; see ``score_dataset``."""
+        if not self.crossed:
+            return score_dataset(Blocks(dataset, self.scorers[0], folder, block), parallel, on_scored)
         scores = np.full((len(dataset), len(self.classes)), np.nan, np.float32)
         for scorer, rows in zip(self.scorers, self._shares(dataset), strict=True):
-            found = score_dataset(Blocks(dataset, scorer, folder, block, rows), parallel, on_scored)
-            scored = slice(None) if rows is None else rows
-            scores[scored] = found[scored]
+            scores[rows] = score_dataset(Blocks(dataset, scorer, folder, block, rows), parallel, on_scored)[rows]
         return scores
 
-    def _shares(self, dataset: Dataset) -> list[npt.NDArray[np.int64] | None]:
-        if not self.crossed:
-            return [None]
+    def _shares(self, dataset: Dataset) -> list[npt.NDArray[np.int64]]:
+        """The rows of each fold."""
         fold = fold_of(dataset.index["content_hash"].to_pylist(), len(self.scorers))
         return [np.flatnonzero(fold == number) for number in range(len(self.scorers))]
 

@@ -17,11 +17,11 @@ from stargan_ray.data.manifest import Manifest
 from stargan_ray.data.overrule import REVIEWED, Ruling, overrule
 from stargan_ray.data.policies import REASONS, Decisions, decide
 from stargan_ray.data.policy import Policy
-from stargan_ray.data.refine import Tally, decision_table, refined, tally, warnings
+from stargan_ray.data.refine import DECISION_TEXTS, Tally, decision_groups, decision_schema, refined, tally, warnings
 from stargan_ray.data.review_outcomes import Applied, apply
 from stargan_ray.data.reviews import Reviews, read_reviews
 from stargan_ray.data.shards import Dataset, open_dataset
-from stargan_ray.data.units import write_table
+from stargan_ray.data.units import write_groups
 from stargan_ray.data.writing import write_dataset
 from stargan_ray.errors import InputError
 from stargan_ray.runtime.defaults import BLOCK
@@ -90,9 +90,10 @@ def refine(
     if reviews.standing:
         told["reviews"] = reviews.fingerprint
     manifest = write_dataset(out, refined(dataset, ruling, policy, told), overwrite=overwrite)
-    table = decision_table(dataset.index["key"], labels, scores, panel.classes, decisions, ruling)
     where = storage.join(out, TABLE)
-    write_table(where, table.replace_schema_metadata({_META: json.dumps(_meta(dataset, panel))}))
+    schema = decision_schema(panel.classes).with_metadata({_META: json.dumps(_meta(dataset, panel))})
+    groups = decision_groups(dataset.index["key"], labels, scores, panel.classes, decisions, ruling)
+    write_groups(where, schema, (group.cast(schema) for group in groups), DECISION_TEXTS)
     storage.delete(storage.join(out, "scores"))  # they are in the table now
     noted = (*_notes(dataset, panel, reviewed), *warnings(tallies, policy))
     return Refinement(manifest, tallies, noted, where, reviewed)

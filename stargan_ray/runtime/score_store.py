@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,12 @@ class Blocks:
         """Refuse blocks of nothing."""
         if self.size < 1:
             raise InputError(f"--block {self.size}: allowed are values >= 1")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To a worker, which reads images and stores scores, without the labels of the whole data set."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {
+            "dataset": self.dataset.without_labels()
+        }
 
     @property
     def uri(self) -> str:
@@ -141,16 +147,19 @@ def score_dataset(blocks: Blocks, parallel: int = 1, on_scored: Callable[[int], 
         InputError: the cluster has fewer CPUs, or the blocks cannot be written or read by this process.
     """
     stored = {name.removesuffix(".parquet") for name in storage.list_names(blocks.uri)}
-    found = {s: blocks.read(s) for s in blocks.starts if f"{s:010d}" in stored}
-    missing = [start for start in blocks.starts if found.get(start) is None]
+    scores = np.full((len(blocks.dataset), len(blocks.scorer.classes)), np.nan, np.float32)
+
+    def take(start: int) -> bool:
+        """Put a block in its place, if it is there."""
+        block = blocks.read(start)
+        if block is not None:
+            scores[blocks.rows(start)] = block
+        return block is not None
+
+    missing = [start for start in blocks.starts if f"{start:010d}" not in stored or not take(start)]
     on_scored(len(blocks) - sum(len(blocks.rows(start)) for start in missing))
     for start in each_block(blocks, missing, parallel):
-        found[start] = blocks.read(start)
-        on_scored(len(blocks.rows(start)))
-    scores = np.full((len(blocks.dataset), len(blocks.scorer.classes)), np.nan, np.float32)
-    for start in blocks.starts:
-        block = found[start]
-        if block is None:
+        if not take(start):
             raise InputError(f"scores in {blocks.uri} cannot be read here: workers on other machines need s3://…")
-        scores[blocks.rows(start)] = block
+        on_scored(len(blocks.rows(start)))
     return scores

@@ -54,7 +54,7 @@ def units(images: int, weighted: bool = False, seed: int = 0) -> list[Written]:
 
 def drafted(written: list[Written], order: list[int], monkeypatch: pytest.MonkeyPatch) -> Draft:
     monkeypatch.setattr(draft_module, "RowSpool", lambda file: RowSpool(file, piece=64))
-    monkeypatch.setattr(draft_module, "_GROUP_ROWS", 100)
+    monkeypatch.setattr(draft_module, "GROUP_ROWS", 100)
     draft = Draft(DOMAINS, io.BytesIO())
     for number in order:
         draft.add(written[number])
