@@ -1,6 +1,6 @@
 """What Ray costs a training that has a core to itself: a run by Ray Train and Ray Data against the bare loop.
 
-    python benchmarks/ray_cost.py               # a quarter of an hour on two cores that nothing else uses
+    python benchmarks/ray_cost.py               # ten minutes on two cores that nothing else uses
 
 Minutes of a shared machine differ by more than what is looked for, so both run at once and take turns of seconds: one
 of them with all its processes is held (SIGSTOP) while the other goes on. ``bare`` is one worker with one thread on
@@ -28,8 +28,8 @@ import psutil
 from measure import RESULTS, commit, hardware
 from scale import BATCH, RECIPE, SIZE, STEPS, recipe_of, steps_of
 
-TURN_S, TURNS = 6.0, 6  # of each of the two
-PARTS = 6  # of the whole time, whose ratios show the spread
+TURN_S, TURNS = 6.0, 40  # of each of the two
+PARTS = 5  # of the whole time, whose ratios show the spread
 Mark = tuple[float, int]  # a time of the machine's clock, and the steps that were done by then
 
 
