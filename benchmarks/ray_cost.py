@@ -1,12 +1,12 @@
 """What Ray costs a training that has a core to itself: a run by Ray Train and Ray Data against the bare loop.
 
-    python benchmarks/ray_cost.py               # ten minutes on two cores that nothing else uses
+    python benchmarks/ray_cost.py               # a quarter of an hour on two cores that nothing else uses
 
-Minutes of a shared machine differ by more than what is looked for, so both run at once and take turns of seconds: one
-of them with all its processes is held (SIGSTOP) while the other goes on. ``bare`` is one worker with one thread on
-random images in memory, in a process of its own, ``ray`` a whole training of generated faces by ``jobs/train.py``'s
-loop: one worker with one thread, its reader and Ray's own processes on the core that is left. Both write when they have
-done some steps; the time in which they were held is taken off.
+Minutes of a shared machine differ by more than what is looked for, so all run at once and take turns of seconds: all
+processes of the others are held (SIGSTOP) while one goes on. Each is one worker with one thread. ``bare`` augments
+random images in memory and takes the step, in a loop of its own; ``local`` is a whole training of generated faces in
+one process, which a thread decodes for; ``ray`` the same by Ray Train, its reader and Ray's own processes on the core
+that is left. All write when they have done some steps; the time in which they were held is taken off.
 """
 
 from __future__ import annotations
@@ -22,13 +22,18 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 from measure import RESULTS, commit, hardware
-from scale import BATCH, RECIPE, SIZE, STEPS, recipe_of, steps_of
+from scale import BATCH, RECIPE, SIZE, STEPS, recipe_of
 
-TURN_S, TURNS = 6.0, 40  # of each of the two
+from stargan_ray.data.faces import FacesConfig
+from stargan_ray.data.readers.faces import read_faces
+from stargan_ray.data.writing import write_dataset
+
+TURN_S, TURNS = 6.0, 30  # of each
 PARTS = 5  # of the whole time, whose ratios show the spread
 Mark = tuple[float, int]  # a time of the machine's clock, and the steps that were done by then
 
@@ -77,35 +82,40 @@ class Turns:
                 continue
 
 
-def bare(path: str) -> None:
-    """Steps without an end, and a line of the file for every few."""
+def bare(folder: str) -> None:
+    """Steps without an end, and a line of a file for every few."""
     import torch
 
+    from stargan_ray.data.schema import EXPRESSIONS
+    from stargan_ray.training.loop import fresh_state
+    from stargan_ray.training.parts import cut
+    from stargan_ray.training.step import run_step
     from stargan_ray.training.worker import LocalWorker
 
     torch.set_num_threads(1)
-    work, done = steps_of(LocalWorker(), 1), 0
-    with Path(path).open("a") as file:
+    recipe, worker = recipe_of(1), LocalWorker()
+    state = fresh_state(recipe, len(EXPRESSIONS), worker, {})
+    images = ("source", "reference", "reference2")
+    raw = {name: torch.randint(256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8) for name in images}
+    raw |= {name: torch.randint(len(EXPRESSIONS), (BATCH,)) for name in ("source_label", "target_label")}
+    lanes = range(recipe.data.shape.lanes)
+    with Path(folder, "bare").open("a") as file:
         while True:
-            work()
-            done += STEPS
-            file.write(f"{time.time()} {done}\n")
+            for _ in range(STEPS):
+                run_step(state, worker, cut(recipe, raw, lanes, state.step), ema=recipe.train.ema)
+            file.write(f"{time.time()} {state.step}\n")
             file.flush()
 
 
-def by_ray(folder: str) -> None:
+def trained(folder: str, *, by_ray: bool) -> None:
     """A training that is longer than what is measured of it."""
     from stargan_ray.config import override
-    from stargan_ray.data.faces import FacesConfig
-    from stargan_ray.data.readers.faces import read_faces
-    from stargan_ray.data.writing import write_dataset
     from stargan_ray.runtime import launch
     from stargan_ray.runtime.run import Run
 
-    faces = FacesConfig(people=60, images_per_person=16, size=SIZE, splits=(1.0, 0.0, 0.0))
-    write_dataset(f"{folder}/faces", read_faces(faces))
     recipe = override(recipe_of(1), {"train.steps": 100_000, "train.checkpoint_every": 100_000})
-    launch.fit(Run(recipe, f"{folder}/faces", f"{folder}/runs", "ray"))
+    run = Run(recipe, f"{folder}/faces", f"{folder}/runs", "ray" if by_ray else "local")
+    (launch.fit if by_ray else launch.fit_here)(run)
 
 
 def marks_of_bare(path: Path) -> list[Mark]:
@@ -139,49 +149,53 @@ def until(marks: Callable[[], list[Mark]], count: int, process: subprocess.Popen
 
 
 def main() -> None:
-    """Start both, let them take turns, and report."""
+    """Start all, let them take turns, and report."""
     with tempfile.TemporaryDirectory() as folder:
-        log, reports = Path(folder, "bare"), Reports(f"{folder}/runs/ray")
-        command = [sys.executable, __file__]
+        faces = FacesConfig(people=60, images_per_person=16, size=SIZE, splits=(1.0, 0.0, 0.0))
+        write_dataset(f"{folder}/faces", read_faces(faces))
+        reports = {name: Reports(f"{folder}/runs/{name}") for name in ("local", "ray")}
+        marks = {"bare": partial(marks_of_bare, Path(folder, "bare"))} | {n: r.marks for n, r in reports.items()}
+        turns: dict[str, Turns] = {}
         with Path(folder, "said").open("wb") as said:
-            ray = Turns(subprocess.Popen([*command, "ray", folder], stdout=said, stderr=said))
-            until(reports.marks, 8, ray.process)  # its segments have grown to their length
-            ray.hold()
-            alone = Turns(subprocess.Popen([*command, "bare", str(log)], stdout=said, stderr=said))
-            until(lambda: marks_of_bare(log), 2, alone.process)
-            alone.hold()
+            for name, found in marks.items():
+                command = [sys.executable, __file__, name, folder]
+                turns[name] = Turns(subprocess.Popen(command, stdout=said, stderr=said))
+                until(found, 8 if name == "ray" else 2, turns[name].process)  # Ray Data's segments grow until then
+                turns[name].hold()
             start = time.time()
             for _ in range(TURNS):
-                ray.go(TURN_S)
-                reports.marks()
-                alone.go(TURN_S)
+                for name, each in turns.items():
+                    each.go(TURN_S)
+                    marks[name]()
             stop = time.time()
-            found = {"bare": marks_of_bare(log), "ray": reports.marks()}
-            alone.end()
-            ray.end()
-    show({"bare": alone, "ray": ray}, found, start, stop, reports.waited)
+            seen = {name: found() for name, found in marks.items()}
+            for each in turns.values():
+                each.end()
+    waits = {name: [report.waited[step] for at, step in seen[name] if at >= start] for name, report in reports.items()}
+    show(turns, seen, (start, stop), {name: round(statistics.mean(each), 4) for name, each in waits.items()})
 
 
 def show(
-    turns: dict[str, Turns], marks: dict[str, list[Mark]], start: float, stop: float, waited: dict[int, float]
+    turns: dict[str, Turns], marks: dict[str, list[Mark]], within: tuple[float, float], waits: dict[str, float]
 ) -> None:
-    """Print the ratio and its spread, and write the record."""
+    """Print the ratios and their spread, and write the record."""
+    start, stop = within
     edges = [start + (stop - start) * n / PARTS for n in range(PARTS + 1)]
     seconds = {
         name: [each.seconds_a_step(marks[name], a, b) for a, b in itertools.pairwise(edges)]
         for name, each in turns.items()
     }
     whole = {name: each.seconds_a_step(marks[name], start, stop) for name, each in turns.items()}
-    parts = [b / r for b, r in zip(seconds["bare"], seconds["ray"], strict=True)]
-    seen = [waited[step] for at, step in marks["ray"] if start <= at <= stop]
-    facts = {
-        "seconds_a_step": {name: round(value, 4) for name, value in whole.items()},
-        "ray_to_bare": round(whole["bare"] / whole["ray"], 4),
-        "ray_to_bare_in_parts": [round(each, 4) for each in parts],
-        "standard_error": round(statistics.stdev(parts) / len(parts) ** 0.5, 4),
-        "data_wait_share": round(statistics.mean(seen), 4),
-        "steps": {name: len([at for at, _ in each if start <= at <= stop]) * STEPS for name, each in marks.items()},
-    }
+    facts: dict[str, object] = {"seconds_a_step": {name: round(value, 4) for name, value in whole.items()}}
+    for name, other in (("local", "bare"), ("ray", "bare"), ("ray", "local")):
+        parts = [b / r for b, r in zip(seconds[other], seconds[name], strict=True)]
+        facts[f"{name}_to_{other}"] = {
+            "whole": round(whole[other] / whole[name], 4),
+            "parts": [round(each, 4) for each in parts],
+            "standard_error": round(statistics.stdev(parts) / len(parts) ** 0.5, 4),
+        }
+    facts["data_wait_share"] = waits
+    facts["steps"] = {name: len([at for at, _ in each if start <= at <= stop]) * STEPS for name, each in marks.items()}
     for name, value in facts.items():
         print(f"{name}: {value}")
     record = {
@@ -199,4 +213,7 @@ def show(
 
 
 if __name__ == "__main__":
-    {"bare": bare, "ray": by_ray}[sys.argv[1]](sys.argv[2]) if len(sys.argv) == 3 else main()
+    role, *where = sys.argv[1:] or ["all"]
+    {"bare": bare, "local": partial(trained, by_ray=False), "ray": partial(trained, by_ray=True), "all": main}[role](
+        *where
+    )
