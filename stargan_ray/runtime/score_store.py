@@ -109,10 +109,15 @@ class Blocks:
     def write(self, start: int, score: Score) -> None:
         """Score a block and store it; while the network is at work the next images are decoded."""
         parts = np.array_split(self.rows(start), range(BATCH, len(self.rows(start)), BATCH))
-        decoded = _one_ahead(functools.partial(decode_rows, self._images, self.scorer.size), parts)
+        decoded = _one_ahead(self._thread, functools.partial(decode_rows, self._images, self.scorer.size), parts)
         found = np.concatenate([score_decoded(each, len(self.scorer.classes), score) for each in decoded])
         columns = {f"p_{name}": pa.array(found[:, k], pa.float32()) for k, name in enumerate(self.scorer.classes)}
         write_table(self._where(start), pa.table(columns))
+
+    @functools.cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        """What decodes ahead: one for all blocks, since the C library keeps memory for every thread that there was."""
+        return ThreadPoolExecutor(1, "ahead")
 
     @functools.cached_property
     def _images(self) -> Dataset:
@@ -123,16 +128,15 @@ class Blocks:
         return storage.join(self.uri, f"{start:010d}.parquet")
 
 
-def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+def _one_ahead(thread: ThreadPoolExecutor, make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
     """``map``, whose next result is made in a thread while the last one is used: two are in memory, no more."""
-    with ThreadPoolExecutor(1, "ahead") as thread:
-        coming: Future[Made] | None = None
-        for item in items:
-            ready, coming = coming, thread.submit(make, item)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
+    coming: Future[Made] | None = None
+    for item in items:
+        ready, coming = coming, thread.submit(make, item)
+        if ready is not None:
+            yield ready.result()
+    if coming is not None:
+        yield coming.result()
 
 
 def score_dataset(blocks: Blocks, parallel: int = 1, on_scored: Callable[[int], None] = lambda _: None) -> Scores:
