@@ -16,7 +16,6 @@ from stargan_ray.data.manifest import Manifest
 from stargan_ray.data.schema import INDEX_SCHEMA, ROW_GROUP
 from stargan_ray.errors import InputError
 
-_OPEN_FILES = 64  # shards kept open by a reader
 _NOT_PICKLED = ("_groups", "_cached_bytes", "_files", "_lock")
 
 
@@ -30,13 +29,15 @@ class Dataset:
         manifest: What it holds.
         index: INDEX_SCHEMA, one line a row in storage order.
         cache_bytes: Upper limit of the row groups kept in memory.
+        open_files: Shards kept open, of which each takes a tenth of a megabyte; a few do for reading in order.
     """
 
-    def __init__(self, uri: str, manifest: Manifest, index: pa.Table, cache_bytes: int) -> None:
+    def __init__(self, uri: str, manifest: Manifest, index: pa.Table, cache_bytes: int, open_files: int = 64) -> None:
         self.uri = uri
         self.manifest = manifest
         self.index = index
         self._cache_bytes = cache_bytes
+        self._open_files = open_files
         self._shard = index.column("shard").to_numpy()
         self._row = index.column("row").to_numpy()
         self.__setstate__({})
@@ -56,7 +57,9 @@ class Dataset:
 
     def without_labels(self) -> Dataset:
         """The same images alone, at the same positions: what a worker needs that only reads them, in 8 bytes a row."""
-        return Dataset(self.uri, self.manifest, self.index.select(["shard", "row"]), self._cache_bytes)
+        return Dataset(
+            self.uri, self.manifest, self.index.select(["shard", "row"]), self._cache_bytes, self._open_files
+        )
 
     def images(self, rows: npt.NDArray[np.integer[Any]]) -> list[bytes]:
         """The encoded images at positions of the index.
@@ -105,7 +108,7 @@ class Dataset:
     def _file(self, shard: int, uri: str) -> pq.ParquetFile:
         if shard not in self._files:
             self._files[shard] = pq.ParquetFile(storage.open_input(uri))
-            if len(self._files) > _OPEN_FILES:
+            if len(self._files) > self._open_files:
                 self._files.popitem(last=False)[1].close(force=True)
         self._files.move_to_end(shard)
         return self._files[shard]

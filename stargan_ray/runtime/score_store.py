@@ -27,7 +27,7 @@ from stargan_ray.runtime.defaults import BLOCK
 from stargan_ray.runtime.scoring import Score, Scorer, Scores, decode_rows, score_decoded
 
 BATCH = 128  # images in a forward pass: a VGG of 48 pixels takes a tenth longer an image for 256 of them on a CPU
-_CACHE_BYTES = 16 << 20
+_CACHE_BYTES, _OPEN_FILES = 16 << 20, 4
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -122,7 +122,7 @@ class Blocks:
     @functools.cached_property
     def _images(self) -> Dataset:
         """The data set with little memory for images: they are read once, one after the other."""
-        return Dataset(self.dataset.uri, self.dataset.manifest, self.dataset.index, _CACHE_BYTES)
+        return Dataset(self.dataset.uri, self.dataset.manifest, self.dataset.index, _CACHE_BYTES, _OPEN_FILES)
 
     def _where(self, start: int) -> str:
         return storage.join(self.uri, f"{start:010d}.parquet")

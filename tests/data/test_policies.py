@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from stargan_ray.data import policies
 from stargan_ray.data.policies import decide
-from stargan_ray.data.policy import Policy
+from stargan_ray.data.policy import Policy, Rule
 from stargan_ray.data.schema import EXPRESSIONS
 from stargan_ray.errors import InputError
 
@@ -172,3 +172,19 @@ def test_the_reasons_are_those_that_are_documented() -> None:
         "no label",
         "unreadable",
     )
+
+
+@pytest.mark.parametrize("rule", ["paper", "soft"])
+def test_rows_are_judged_alike_however_many_are_judged_together(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.dirichlet(np.full(7, 0.4), 500).astype(np.float32)
+    scores[rng.integers(0, 500, 20)] = np.nan
+    labels = [None if n % 50 == 0 else "contempt" if n % 50 == 1 else SEVEN[n % 7] for n in range(500)]
+    whole = decide(labels, scores, SEVEN, Policy(rule=rule))
+    for together in (1, 7, 499, 500):
+        monkeypatch.setattr(policies, "GROUP_ROWS", together)
+        found = decide(labels, scores, SEVEN, Policy(rule=rule))
+        assert (found.reason, found.predicted) == (whole.reason, whole.predicted)
+        np.testing.assert_array_equal(found.weight, whole.weight)
+        np.testing.assert_array_equal(found.confidence, whole.confidence)
+    assert {*whole.reason} >= {"kept", "unreadable", "no label"}

@@ -147,7 +147,11 @@ def test_refined_rows_are_the_confirmed_rows_unchanged_and_the_source_stays(
     assert len(done.warnings) == 8  # eight tiny domains
 
 
-def test_every_row_and_its_reason_is_in_the_table(greys: str, scorer: Scorer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [3, 1 << 14])
+def test_every_row_and_its_reason_is_in_the_table(
+    greys: str, scorer: Scorer, tmp_path: Path, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stargan_ray.data.refine.GROUP_ROWS", together)
     done = refine(greys, str(tmp_path / "refined"), Panel((scorer,)), Policy(unknown_class="drop"))
     table = pq.read_table(done.decisions)
     assert table.column_names[:4] == ["key", "label", "predicted", "confidence"]

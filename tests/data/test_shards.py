@@ -320,3 +320,11 @@ def test_nothing_usable_and_double_keys_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="domain 'a' has no usable image in val"):
         write_dataset(str(tmp_path / "c"), strict)
     assert not (tmp_path / "c" / "manifest.json").exists()
+
+
+def test_a_plan_is_named_by_the_json_of_all_its_units_and_skipped_files() -> None:
+    skipped = (Skipped("é.png", "empty"), Skipped('"', "not an image"))
+    for parts, left in ((made(40).units, skipped), (made(40).units, ()), ((), skipped)):
+        source = Source({"reader": "made"}, ("ä", "b"), parts, skipped=left)
+        told = [[unit.fingerprint for unit in parts], [each._asdict() for each in left], ["ä", "b"]]
+        assert source.identity() == {"reader": "made", "plan": hashlib.sha256(json.dumps(told).encode()).hexdigest()}

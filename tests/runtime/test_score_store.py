@@ -5,6 +5,7 @@ pytest tests/runtime/test_score_store.py
 
 from __future__ import annotations
 
+import copy
 import threading
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,15 @@ def test_a_shard_that_is_gone_is_said_although_a_thread_reads_it(faces: str) -> 
     next(Path(faces, "rows").iterdir()).unlink()
     with pytest.raises(InputError, match=r"cannot read .*it does not exist"):
         score_dataset(blocks)
+
+
+def test_what_goes_to_a_worker_has_the_images_and_not_the_labels(faces: str) -> None:
+    blocks = blocks_of(faces, brightness, size=24)
+    score_dataset(blocks)  # what it holds by then stays where it is
+    sent = copy.copy(blocks)  # by the same way as by pickle
+    assert sent.dataset.index.column_names == ["shard", "row"]
+    assert "_thread" not in vars(sent)
+    assert (sent.uri, len(sent), sent.size) == (blocks.uri, ROWS, 24)
+    rows = np.array([ROWS - 1, 0, 17])
+    assert sent.dataset.images(rows) == blocks.dataset.images(rows)
+    assert blocks.dataset.index.num_columns > 2
