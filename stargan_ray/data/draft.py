@@ -109,6 +109,9 @@ class Draft:
         """
         for part, place in zip(rows[PART].to_pylist(), rows[PLACE].to_pylist(), strict=True):
             self._spool.drop(part, place)
+        self._weighted = self._weighted and any(
+            (table := self._spool.table(part))["weight"].null_count < table.num_rows for part in range(len(self._spool))
+        )
 
     def _sharing_an_image(self) -> pa.Table:
         """The rows whose hash begins like another's: few more than those that have the image of another."""

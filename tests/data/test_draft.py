@@ -104,11 +104,11 @@ def test_index_census_and_name_are_those_of_the_rows(
     assert (draft.truths, draft.image_bytes) == ([3], 210)
 
 
-@pytest.mark.parametrize("images", [1, 40, 10**6])
+@pytest.mark.parametrize(("images", "weighted"), [(1, False), (1, True), (40, False), (10**6, True)])
 def test_copies_are_all_but_the_first_by_key_wherever_they_lie(
-    images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: int, weighted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = units(images)
+    written = units(images, weighted)
     rows = whole(written).to_pylist()
     first: dict[str, str] = {}
     for row in rows:
