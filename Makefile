@@ -45,7 +45,7 @@ format: .venv/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# in two rounds each, some twenty minutes on two cores that nothing else uses; benchmarks/README.md has the others
+# in two rounds each, 17 minutes on two cores that nothing else used; benchmarks/README.md has the others
 bench: .venv/ready
 	$(BIN)/python benchmarks/faces.py
 	$(BIN)/python benchmarks/step.py

@@ -162,8 +162,12 @@ def test_what_one_run_leaves_the_next_of_its_name_delivers(start: Start, store: 
 
 
 def copied(uri: str) -> list[str]:
-    with zipfile.ZipFile(io.BytesIO(storage.read_bytes(uri))) as packed:
-        return packed.read("records.jsonl").decode().splitlines()
+    """The records in the copy; none where the test's S3 server gives half of one that is being replaced."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(storage.read_bytes(uri))) as packed:
+            return packed.read("records.jsonl").decode().splitlines()
+    except zipfile.BadZipFile:
+        return []
 
 
 @pytest.mark.parametrize("place", ["disk", "s3"])
