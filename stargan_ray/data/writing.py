@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import IO
 
 import pyarrow as pa
 
@@ -54,7 +55,7 @@ def write_dataset(
 
     Raises:
         InputError: If another data set is there, nothing usable was found, a domain is missing, two rows have
-            one key, or the URI cannot be written.
+            one key, there is no folder for temporary files, or the URI cannot be written.
     """
     uri = storage.absolute(uri)
     identity = source.identity() | ({"duplicates": "drop"} if drop_duplicates else {})
@@ -68,12 +69,21 @@ def write_dataset(
         if name.endswith(".parquet") and number.isdigit():
             present.setdefault(int(number), []).append(f"rows/{name}")
     tasks = [Task(uri, unit, tuple(present.get(unit.number, ()))) for unit in source.units]
-    with tempfile.TemporaryFile(prefix="stargan-ray-rows-") as file:
+    with _temporary() as file:
         draft = Draft(source.domains, file)
         for one in map_tasks(write_unit, tasks):
             on_written(one)
             draft.add(one)
         return _finish(uri, source, identity, draft)
+
+
+def _temporary() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(prefix="stargan-ray-rows-")
+    except OSError as error:
+        raise InputError(
+            f"no folder for temporary files ({error}): set TMPDIR to one with room for the labels"
+        ) from error
 
 
 def _finished(uri: str, identity: Mapping[str, object], overwrite: bool) -> Manifest | None:

@@ -26,7 +26,7 @@ _PRODUCTS = {
 }
 
 
-class RoundedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch says nothing of its types
+class RoundedProducts(TorchDispatchMode):
     """While it is entered, convolutions and matrix products of bf16 numbers are computed in fp32 and rounded."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

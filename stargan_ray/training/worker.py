@@ -175,7 +175,7 @@ class GroupWorker:
             parts = [torch.empty_like(value) for _ in range(self.world_size)]
             dist.all_gather(parts, value.contiguous())
             return torch.cat(parts)
-        return torch.cat(all_gather(value.contiguous()))  # type: ignore[no-untyped-call]
+        return torch.cat(all_gather(value.contiguous()))
 
     def told(self, text: str) -> str:
         """Broadcast from rank 0."""

@@ -328,3 +328,10 @@ def test_a_plan_is_named_by_the_json_of_all_its_units_and_skipped_files() -> Non
         source = Source({"reader": "made"}, ("ä", "b"), parts, skipped=left)
         told = [[unit.fingerprint for unit in parts], [each._asdict() for each in left], ["ä", "b"]]
         assert source.identity() == {"reader": "made", "plan": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
+
+
+def test_no_folder_for_temporary_files_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"no folder for temporary files .*: set TMPDIR") as told:
+        write_dataset(str(tmp_path / "out"), made(64))
+    assert "\n" not in str(told.value)
