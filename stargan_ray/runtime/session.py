@@ -24,6 +24,7 @@ from stargan_ray.runtime.run import Run
 from stargan_ray.runtime.starting import load_helpers, start_from
 from stargan_ray.runtime.validation import make_hooks
 from stargan_ray.training.checkpoint import load_folder, read_meta
+from stargan_ray.training.host_memory import freed_is_kept
 from stargan_ray.training.loop import Outcome, fresh_state, train
 from stargan_ray.training.recording import Recorder
 from stargan_ray.training.step import State
@@ -74,17 +75,18 @@ def run_worker(
         state, origin = _state(run, dataset, worker, helpers, copy)
     batches = Batches(make_source(dataset, plan, lanes, recipe), plan, lanes, worker.device, stored)
     hooks = make_hooks(recipe, dataset, run.judge, worker.device) if worker.rank == 0 else None
-    return train(
-        recipe,
-        state,
-        batches,
-        worker,
-        run.checkpoints,
-        meta=meta | origin,
-        recorder=recorder,
-        hooks=hooks,
-        preempted=preempted,
-    )
+    with freed_is_kept(worker.device):
+        return train(
+            recipe,
+            state,
+            batches,
+            worker,
+            run.checkpoints,
+            meta=meta | origin,
+            recorder=recorder,
+            hooks=hooks,
+            preempted=preempted,
+        )
 
 
 def _state(
