@@ -2,18 +2,22 @@
 
     python benchmarks/ray_cost.py               # a quarter of an hour on two cores that nothing else uses
 
-Minutes of a shared machine differ by more than what is looked for, so all run at once and take turns of seconds: all
-processes of the others are held (SIGSTOP) while one goes on. Each is one worker with one thread. ``bare`` augments
-random images in memory and takes the step, in a loop of its own; ``local`` is a whole training of generated faces in
-one process, which a thread decodes for; ``ray`` the same by Ray Train, its reader and Ray's own processes on the core
-that is left. All write when they have done some steps; the time in which they were held is taken off.
+Minutes of a shared machine differ by more than what is looked for, so all run at once and take turns of seconds, in
+another order each round: all processes of the others are held (SIGSTOP) while one goes on. Processes of the same
+program differ too, maybe by where their memory lies: there are several of each. Each is one worker with one thread.
+``plain`` augments random images in memory and takes the step, in a loop of its own; ``bare`` does so with memory that
+is kept, as a training of ours does; ``local`` is a whole training of generated faces in one process, which a thread
+decodes for; ``ray`` the same by Ray Train, its reader and Ray's own processes on the core that is left. All write when
+they have done some steps; the time in which they were held is taken off.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -33,8 +37,9 @@ from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.writing import write_dataset
 
-TURN_S, TURNS = 6.0, 30  # of each
-PARTS = 5  # of the whole time, whose ratios show the spread
+TURN_S, ROUNDS = 1.5, 50  # of each process
+KINDS, EACH = ("plain", "bare", "local", "ray"), 2
+PARTS = 5  # of the whole time, whose ratios show what time does
 Mark = tuple[float, int]  # a time of the machine's clock, and the steps that were done by then
 
 
@@ -82,11 +87,12 @@ class Turns:
                 continue
 
 
-def bare(folder: str) -> None:
+def bare(path: str, *, kept: bool) -> None:
     """Steps without an end, and a line of a file for every few."""
     import torch
 
     from stargan_ray.data.schema import EXPRESSIONS
+    from stargan_ray.training.host_memory import freed_is_kept
     from stargan_ray.training.loop import fresh_state
     from stargan_ray.training.parts import cut
     from stargan_ray.training.step import run_step
@@ -99,7 +105,8 @@ def bare(folder: str) -> None:
     raw = {name: torch.randint(256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8) for name in images}
     raw |= {name: torch.randint(len(EXPRESSIONS), (BATCH,)) for name in ("source_label", "target_label")}
     lanes = range(recipe.data.shape.lanes)
-    with Path(folder, "bare").open("a") as file:
+    keeping = freed_is_kept(worker.device) if kept else contextlib.nullcontext()
+    with Path(path).open("a") as file, keeping:
         while True:
             for _ in range(STEPS):
                 run_step(state, worker, cut(recipe, raw, lanes, state.step), ema=recipe.train.ema)
@@ -107,14 +114,15 @@ def bare(folder: str) -> None:
             file.flush()
 
 
-def trained(folder: str, *, by_ray: bool) -> None:
+def trained(uri: str, *, by_ray: bool) -> None:
     """A training that is longer than what is measured of it."""
     from stargan_ray.config import override
     from stargan_ray.runtime import launch
     from stargan_ray.runtime.run import Run
 
     recipe = override(recipe_of(1), {"train.steps": 100_000, "train.checkpoint_every": 100_000})
-    run = Run(recipe, f"{folder}/faces", f"{folder}/runs", "ray" if by_ray else "local")
+    path = Path(uri)
+    run = Run(recipe, str(path.parent / "faces"), str(path.parent), path.name)
     (launch.fit if by_ray else launch.fit_here)(run)
 
 
@@ -153,24 +161,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         faces = FacesConfig(people=60, images_per_person=16, size=SIZE, splits=(1.0, 0.0, 0.0))
         write_dataset(f"{folder}/faces", read_faces(faces))
-        reports = {name: Reports(f"{folder}/runs/{name}") for name in ("local", "ray")}
-        marks = {"bare": partial(marks_of_bare, Path(folder, "bare"))} | {n: r.marks for n, r in reports.items()}
+        names = [f"{kind}-{number}" for number in range(EACH) for kind in KINDS]
+        reports = {name: Reports(f"{folder}/{name}") for name in names if name.startswith(("local", "ray"))}
+        marks = {n: reports[n].marks if n in reports else partial(marks_of_bare, Path(folder, n)) for n in names}
         turns: dict[str, Turns] = {}
         with Path(folder, "said").open("wb") as said:
-            for name, found in marks.items():
-                command = [sys.executable, __file__, name, folder]
+            for name in names:
+                command = [sys.executable, __file__, name.split("-")[0], f"{folder}/{name}"]
                 turns[name] = Turns(subprocess.Popen(command, stdout=said, stderr=said))
-                until(found, 8 if name == "ray" else 2, turns[name].process)  # Ray Data's segments grow until then
+                until(marks[name], 8 if name.startswith("ray") else 2, turns[name].process)  # Ray Data's segments grow
                 turns[name].hold()
             start = time.time()
-            for _ in range(TURNS):
-                for name, each in turns.items():
-                    each.go(TURN_S)
-                    marks[name]()
+            for _ in range(ROUNDS):
+                for name in random.sample(names, len(names)):
+                    turns[name].go(TURN_S)
+                for each in marks.values():
+                    each()
             stop = time.time()
             seen = {name: found() for name, found in marks.items()}
-            for each in turns.values():
-                each.end()
+            for turn in turns.values():
+                turn.end()
     waits = {name: [report.waited[step] for at, step in seen[name] if at >= start] for name, report in reports.items()}
     show(turns, seen, (start, stop), {name: round(statistics.mean(each), 4) for name, each in waits.items()})
 
@@ -181,19 +191,11 @@ def show(
     """Print the ratios and their spread, and write the record."""
     start, stop = within
     edges = [start + (stop - start) * n / PARTS for n in range(PARTS + 1)]
-    seconds = {
-        name: [each.seconds_a_step(marks[name], a, b) for a, b in itertools.pairwise(edges)]
-        for name, each in turns.items()
-    }
-    whole = {name: each.seconds_a_step(marks[name], start, stop) for name, each in turns.items()}
-    facts: dict[str, object] = {"seconds_a_step": {name: round(value, 4) for name, value in whole.items()}}
-    for name, other in (("local", "bare"), ("ray", "bare"), ("ray", "local")):
-        parts = [b / r for b, r in zip(seconds[other], seconds[name], strict=True)]
-        facts[f"{name}_to_{other}"] = {
-            "whole": round(whole[other] / whole[name], 4),
-            "parts": [round(each, 4) for each in parts],
-            "standard_error": round(statistics.stdev(parts) / len(parts) ** 0.5, 4),
-        }
+    spans = [within, *itertools.pairwise(edges)]
+    taken = {name: [turn.seconds_a_step(marks[name], a, b) for a, b in spans] for name, turn in turns.items()}
+    facts: dict[str, object] = {"seconds_a_step": {name: round(times[0], 4) for name, times in taken.items()}}
+    for mine, base in (("local", "bare"), ("ray", "bare"), ("ray", "local"), ("ray", "plain"), ("bare", "plain")):
+        facts[f"{mine}_to_{base}"] = ratios(taken, mine, base)
     facts["data_wait_share"] = waits
     facts["steps"] = {name: len([at for at, _ in each if start <= at <= stop]) * STEPS for name, each in marks.items()}
     for name, value in facts.items():
@@ -212,8 +214,28 @@ def show(
     (RESULTS / "ray-cost.json").write_text(json.dumps(record))
 
 
+def ratios(taken: dict[str, list[float]], mine: str, base: str) -> dict[str, object]:
+    """Of two kinds' speeds: over all of it, by parts of the time and for each two of their processes."""
+
+    def mean(kind: str, span: int) -> float:
+        return statistics.mean(taken[f"{kind}-{number}"][span] for number in range(EACH))
+
+    pairs = [taken[f"{base}-{b}"][0] / taken[f"{mine}-{a}"][0] for a in range(EACH) for b in range(EACH)]
+    parts = [mean(base, span) / mean(mine, span) for span in range(1, PARTS + 1)]
+    return {
+        "whole": round(mean(base, 0) / mean(mine, 0), 4),
+        "parts": [round(each, 4) for each in parts],
+        "standard_error_of_parts": round(statistics.stdev(parts) / len(parts) ** 0.5, 4),
+        "processes": [round(each, 4) for each in sorted(pairs)],
+    }
+
+
 if __name__ == "__main__":
     role, *where = sys.argv[1:] or ["all"]
-    {"bare": bare, "local": partial(trained, by_ray=False), "ray": partial(trained, by_ray=True), "all": main}[role](
-        *where
-    )
+    {
+        "plain": partial(bare, kept=False),
+        "bare": partial(bare, kept=True),
+        "local": partial(trained, by_ray=False),
+        "ray": partial(trained, by_ray=True),
+        "all": main,
+    }[role](*where)
