@@ -3,12 +3,12 @@
     python benchmarks/ray_cost.py               # a quarter of an hour on two cores that nothing else uses
 
 Minutes of a shared machine differ by more than what is looked for, so all run at once and take turns of seconds, in
-another order each round: all processes of the others are held (SIGSTOP) while one goes on. Processes of the same
-program differ too, maybe by where their memory lies: there are several of each. Each is one worker with one thread.
-``plain`` augments random images in memory and takes the step, in a loop of its own; ``bare`` does so with memory that
-is kept, as a training of ours does; ``local`` is a whole training of generated faces in one process, which a thread
-decodes for; ``ray`` the same by Ray Train, its reader and Ray's own processes on the core that is left. All write when
-they have done some steps; the time in which they were held is taken off.
+another order each round: all processes of the others are held (SIGSTOP) while one goes on. What is held catches up
+when it goes on, and Ray's timers most of all: the first seconds of a turn do not count. Processes of the same program
+differ too: there are several of each. Each is one worker with one thread. ``plain`` augments random images in memory
+and takes the step, in a loop of its own; ``bare`` does so with memory that is kept, as a training of ours does; ``ray``
+is a whole training of generated faces by Ray Train, its reader and Ray's own processes on the core that is left;
+``local``, if it is added to KINDS, the same training in one process, which a thread decodes for.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from pathlib import Path
 
 import psutil
 from measure import RESULTS, commit, hardware
-from scale import BATCH, RECIPE, SIZE, STEPS, recipe_of
+from scale import BATCH, RECIPE, SIZE, recipe_of
 
 from stargan_ray.data.faces import FacesConfig
 from stargan_ray.data.readers.faces import read_faces
 from stargan_ray.data.writing import write_dataset
 
-TURN_S, ROUNDS = 1.5, 50  # of each process
-KINDS, EACH = ("plain", "bare", "local", "ray"), 2
+TURN_S, SETTLE_S, ROUNDS = 16.0, 4.0, 9  # of each process
+KINDS, EACH = ("plain", "bare", "ray"), 2
+STEPS = 4  # between two marks: the recipe's own mathematics repeats after as many
 PARTS = 5  # of the whole time, whose ratios show what time does
 Mark = tuple[float, int]  # a time of the machine's clock, and the steps that were done by then
 
@@ -69,14 +70,14 @@ class Turns:
         self.process.terminate()
         self.process.wait()
 
-    def active(self, start: float, stop: float) -> float:
-        """Seconds between two times in which it went on."""
-        return sum(max(0.0, min(stop, b) - max(start, a)) for a, b in self.turns)
-
     def seconds_a_step(self, marks: Sequence[Mark], start: float, stop: float) -> float:
-        """Between the first and last mark in a time."""
-        (first, before), *_, (last, after) = [mark for mark in marks if start <= mark[0] <= stop]
-        return self.active(first, last) / (after - before)
+        """Between the first and the last mark of each turn, once it has settled, of those that begin in a time."""
+        seconds, steps = 0.0, 0
+        for began, ended in self.turns:
+            found = [mark for mark in marks if began + SETTLE_S <= mark[0] <= ended and start <= began <= stop]
+            for (first, before), (last, after) in zip(found[:1], found[-1:], strict=True):
+                seconds, steps = seconds + last - first, steps + after - before
+        return seconds / steps
 
     def _tell(self, what: signal.Signals) -> None:
         root = psutil.Process(self.process.pid)
@@ -120,7 +121,8 @@ def trained(uri: str, *, by_ray: bool) -> None:
     from stargan_ray.runtime import launch
     from stargan_ray.runtime.run import Run
 
-    recipe = override(recipe_of(1), {"train.steps": 100_000, "train.checkpoint_every": 100_000})
+    long = {"train.steps": 100_000, "train.checkpoint_every": 100_000, "train.report_every": STEPS}
+    recipe = override(recipe_of(1), long)
     path = Path(uri)
     run = Run(recipe, str(path.parent / "faces"), str(path.parent), path.name)
     (launch.fit if by_ray else launch.fit_here)(run)
@@ -169,7 +171,7 @@ def main() -> None:
             for name in names:
                 command = [sys.executable, __file__, name.split("-")[0], f"{folder}/{name}"]
                 turns[name] = Turns(subprocess.Popen(command, stdout=said, stderr=said))
-                until(marks[name], 8 if name.startswith("ray") else 2, turns[name].process)  # Ray Data's segments grow
+                until(marks[name], 16 if name.startswith("ray") else 4, turns[name].process)  # Ray Data's segments grow
                 turns[name].hold()
             start = time.time()
             for _ in range(ROUNDS):
@@ -194,7 +196,7 @@ def show(
     spans = [within, *itertools.pairwise(edges)]
     taken = {name: [turn.seconds_a_step(marks[name], a, b) for a, b in spans] for name, turn in turns.items()}
     facts: dict[str, object] = {"seconds_a_step": {name: round(times[0], 4) for name, times in taken.items()}}
-    for mine, base in (("local", "bare"), ("ray", "bare"), ("ray", "local"), ("ray", "plain"), ("bare", "plain")):
+    for mine, base in itertools.permutations(KINDS, 2):
         facts[f"{mine}_to_{base}"] = ratios(taken, mine, base)
     facts["data_wait_share"] = waits
     facts["steps"] = {name: len([at for at, _ in each if start <= at <= stop]) * STEPS for name, each in marks.items()}
@@ -205,6 +207,7 @@ def show(
         "command": "python benchmarks/ray_cost.py",
         "commit": commit(),
         "hardware": hardware() | {"threads": "1"},
+        "settle_s": SETTLE_S,
         "load": [round(each, 2) for each in os.getloadavg()],
         "recipe": {"name": RECIPE, "size": SIZE, "batch": BATCH},
         **facts,
