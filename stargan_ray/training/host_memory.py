@@ -21,6 +21,9 @@ _KEEPING = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20, _MMAP_MAX: 0}
 def freed_is_kept(device: torch.device) -> Iterator[bool]:
     """Within it this process keeps what it frees; behind it the system has it back.
 
+    In a thread that is not the main one blocks of more than 64 MiB, the most that glibc's part for it takes, are still
+    given back at once.
+
     Args:
         device: where is computed; on a GPU nothing is done, since PyTorch keeps that memory itself.
 
