@@ -11,6 +11,7 @@ import sys
 import psutil
 import pytest
 import torch
+from torch import Tensor
 
 from stargan_ray.training import host_memory
 from stargan_ray.training.host_memory import freed_is_kept
@@ -42,9 +43,12 @@ def faults_of_a_step(how: str) -> list[int]:
     return [int(each) for each in done.stdout.split()]
 
 
-def use(mebibytes: int) -> None:
-    """Have some memory, and free it."""
-    torch.ones(mebibytes * MEBIBYTE // 4)
+def hole(mebibytes: int) -> Tensor:
+    """Have some memory and free it, while what lies behind it stays."""
+    freed = torch.ones(mebibytes * MEBIBYTE // 4)
+    behind = torch.ones(MEBIBYTE)
+    del freed
+    return behind
 
 
 def resident() -> int:
@@ -59,11 +63,14 @@ def test_a_step_maps_no_memory_that_the_one_before_has_freed() -> None:
 
 
 def test_memory_is_given_back_even_by_a_training_that_fails() -> None:
-    before, seen = resident(), []
+    with freed_is_kept(CPU):
+        pass  # what tests before this one have freed is the system's now
+    before, seen = resident(), list[int]()
+    behind: list[Tensor] = []
 
     def diverge() -> None:
         with freed_is_kept(CPU) as kept:
-            use(64)
+            behind.append(hole(64))
             seen.append(resident() if kept else before + 41)
             raise ValueError("diverged")
 
