@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import torch
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # parameters of glibc's mallopt
-_DEFAULTS = {_TRIM_THRESHOLD: 128 << 10, _TOP_PAD: 128 << 10, _MMAP_MAX: 65_536}
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4  # parameters of glibc's mallopt
+# What glibc comes to by itself in a process that frees large blocks; once told anything it adapts no more.
+_ORDINARY = {_TRIM_THRESHOLD: 64 << 20, _TOP_PAD: 128 << 10, _MMAP_THRESHOLD: 32 << 20, _MMAP_MAX: 65_536}
 _KEEPING = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20, _MMAP_MAX: 0}
 
 
@@ -38,7 +39,7 @@ def freed_is_kept(device: torch.device) -> Iterator[bool]:
     try:
         yield True
     finally:
-        _set(libc, _DEFAULTS)
+        _set(libc, _ORDINARY)
         libc.malloc_trim(0)
 
 
